@@ -1,0 +1,1 @@
+"""Source package to binaries in a clean environment; reading build logs."""

@@ -1,0 +1,75 @@
+"""The ``buildfarm`` command: finds the subcommand and imports only what that one needs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from buildfarm import __version__
+from buildfarm.errors import FarmError, UsageError
+
+# name -> one line for --help; the module is buildfarm.commands.<name>, with configure(parser) and run(args).
+COMMANDS = {
+    "check": "read every recipe and say what is wrong, with file, line and column",
+    "recipe": "show a recipe as the farm understands it, and where each value comes from",
+    "up": "start the farm: master, workers, archive",
+    "down": "stop the farm, after what runs has ended",
+    "status": "what runs here, and what the last runs came to",
+    "logs": "show the farm's own logs",
+    "reload": "take up changed recipes without losing running work",
+    "follow": "watch runs as a live table of stages",
+    "notify": "tell the farm that a trunk has a new commit (for push hooks)",
+    "hook": "install a push hook in a repository",
+    "run": "run a recipe's stages on this machine, without Buildbot",
+    "stage": "run one stage in a workspace",
+    "archive": "PPAs of the embedded archive: create, list, show, serve",
+    "root": "root file systems for clean builds: make, list, remove",
+    "demo": "make the demonstration trunks and follow a commit to an installed package",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage or input, 3 farm trouble."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(words)
+    args = parser.parse_args(words)
+    if args.command is None:
+        parser.print_help()
+        return 2
+    if args.home is not None:
+        os.environ["BUILDFARM_HOME"] = str(Path(args.home).resolve())
+    try:
+        status: int = importlib.import_module(f"buildfarm.commands.{args.command}").run(args)
+    except UsageError as error:
+        print(f"buildfarm {args.command}: {error}", file=sys.stderr)
+        return 2
+    except FarmError as error:
+        print(f"buildfarm {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="buildfarm", description="A packaging and regression build farm.")
+    parser.add_argument("--version", action="version", version=f"buildfarm {__version__}")
+    parser.add_argument("--home", metavar="DIR", help="where the farm keeps its state (default: var/)")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    wanted = next((word for word in words if word in COMMANDS), None)
+    for name, summary in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == wanted:
+            importlib.import_module(f"buildfarm.commands.{name}").configure(sub)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What ran, its results, its artifacts (SQL)."""

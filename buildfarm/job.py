@@ -1,0 +1,156 @@
+"""What the stages are asked to do: one recipe at one revision, resolved, as plain values (``job.json``)."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+VCS = Literal["git", "bzr"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch in a repository. ``branch`` is the git branch name ("" means HEAD); "" for Bazaar."""
+
+    vcs: VCS
+    location: str
+    branch: str = ""
+
+
+@dataclass(frozen=True)
+class SourcePart:
+    """One more branch that is laid over or into the trunk, in the words of Launchpad's recipes.
+
+    ``nest``: the whole branch goes to ``into``. ``nest-part``: its directory ``subdir`` goes to ``into``.
+    ``merge``: merged into what stands there. ``revision`` is a revision expression, "" means the tip.
+    ``name`` is what ``{revno:NAME}`` refers to. ``run`` has a ``command`` and no branch.
+    """
+
+    kind: Literal["nest", "nest-part", "merge"]
+    name: str
+    branch: Branch
+    into: str = ""
+    subdir: str = ""
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class LintJob:
+    """pylint over ``targets`` (paths in the tree); passes at ``threshold`` of 10 or above.
+
+    ``packages`` are Debian packages the code needs, beyond its build-dependencies.
+    """
+
+    targets: tuple[str, ...]
+    threshold: float = 8.0
+    packages: tuple[str, ...] = ()
+    timeout_s: int = 600
+
+
+@dataclass(frozen=True)
+class CoverageJob:
+    """Line coverage measured while the unit tests run; ``floor`` in percent, 0 means only report."""
+
+    floor: float = 0.0
+    sources: tuple[str, ...] = (".",)
+
+
+@dataclass(frozen=True)
+class UnitTestJob:
+    """The unit tests: an argument list run in the tree, and the JUnit XML file it writes, if it writes one."""
+
+    command: tuple[str, ...]
+    junit: str = ""
+    coverage: CoverageJob | None = None
+    packages: tuple[str, ...] = ()
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    timeout_s: int = 1800
+
+
+@dataclass(frozen=True)
+class BuildRules:
+    """How binaries are built: wall-time limit in seconds, and which lintian tags fail the build."""
+
+    timeout_s: int = 7200
+    lintian_fail_on: Literal["none", "error", "warning"] = "none"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recipe at one revision of its trunk: all that the stages need to know.
+
+    ``revision`` is exact: a full git commit id or a Bazaar revision id. ``archive`` is an archive address
+    (``local:owner/name`` or ``ppa:owner/name``). ``architectures`` are Debian names; the first one also
+    builds what is Architecture: all.
+    """
+
+    run_id: str
+    recipe: str
+    trunk: Branch
+    revision: str
+    archive: str
+    series: tuple[str, ...]
+    architectures: tuple[str, ...]
+    parts: tuple[SourcePart, ...] = ()
+    version_template: str = ""
+    maintainer: str = ""
+    lint: LintJob | None = None
+    unittest: UnitTestJob | None = None
+    build: BuildRules = BuildRules()
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Job:
+        """The job that ``to_json`` wrote; raises ValueError on anything else."""
+        return from_plain(Job, data)
+
+
+def from_plain(kind: type[T], data: Any) -> T:
+    """Make the dataclass ``kind`` of plain JSON values, nested ones too; unknown or missing keys: ValueError."""
+    value: T = _convert(kind, data, kind.__name__)
+    return value
+
+
+def _convert(kind: Any, data: Any, where: str) -> Any:
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _convert_dataclass(kind, data, where)
+    if origin is tuple:
+        if not isinstance(data, list | tuple):
+            raise ValueError(f"{where}: a list is wanted, not {type(data).__name__}")
+        item = typing.get_args(kind)[0]
+        return tuple(_convert(item, value, f"{where}[{n}]") for n, value in enumerate(data))
+    if origin in (types.UnionType, typing.Union):
+        if data is None:
+            return None
+        return _convert(next(k for k in typing.get_args(kind) if k is not type(None)), data, where)
+    if origin is Literal:
+        if data not in typing.get_args(kind):
+            raise ValueError(f"{where}: {data!r} is none of {', '.join(map(str, typing.get_args(kind)))}")
+        return data
+    if kind is float and isinstance(data, int):
+        return float(data)
+    if isinstance(kind, type) and not isinstance(data, kind):
+        raise ValueError(f"{where}: {kind.__name__} is wanted, not {type(data).__name__}")
+    return data
+
+
+def _convert_dataclass(kind: type[Any], data: Any, where: str) -> Any:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{where}: an object is wanted, not {type(data).__name__}")
+    hints = typing.get_type_hints(kind)
+    names = {f.name for f in dataclasses.fields(kind)}
+    if unknown := set(data) - names:
+        raise ValueError(f"{where}: unknown {', '.join(sorted(unknown))}")
+    try:
+        return kind(**{name: _convert(hints[name], data[name], f"{where}.{name}") for name in data})
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from error

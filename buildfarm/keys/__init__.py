@@ -1,0 +1,1 @@
+"""Signing: the upload key, and checking what it signs."""

@@ -1,0 +1,1 @@
+"""The Buildbot adapter: watching trunks, scheduling, steps, workers."""

@@ -1,0 +1,1 @@
+"""Recipes: the model, loading with file:line:column errors, templates, Launchpad recipe text."""

@@ -1,0 +1,170 @@
+"""The farm's own settings: where it lives, which ports it uses; read from ``farm.toml``, all with defaults."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from buildfarm.errors import UsageError
+from buildfarm.job import from_plain
+
+SETTINGS_FILE = "farm.toml"
+HOME_VARIABLE = "BUILDFARM_HOME"
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """Where Buildbot's pages are served; ``url`` is what people type ("" means from host and port)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8010
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class ArchiveSettings:
+    """Where the embedded archive is served; ``url`` is what apt is given ("" means from host and port)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8011
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """The loopback port that workers connect to, and how many build workers are started here."""
+
+    port: int = 9989
+    builders: int = 1
+
+
+@dataclass(frozen=True)
+class SeriesSettings:
+    """Where a series comes from: deb822 ``.sources`` text for apt ("" means as the host has it)."""
+
+    apt_sources: str = ""
+
+
+@dataclass(frozen=True)
+class HookSettings:
+    """Secrets of forges' change hooks, read from files: ``{"github": "/path/of/secret"}``."""
+
+    secret_files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FarmSettings:
+    """Who the farm is in changelogs and keys, and how long what it made is kept."""
+
+    name: str = "Build Farm"
+    email: str = "buildfarm@localhost"
+    keep_runs: int = 50
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings. ``root`` is the checkout, with recipes/; ``home`` is where the farm keeps its state."""
+
+    root: Path
+    home: Path
+    recipes: Path
+    farm: FarmSettings = FarmSettings()
+    web: WebSettings = WebSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    workers: WorkerSettings = WorkerSettings()
+    hooks: HookSettings = HookSettings()
+    series: Mapping[str, SeriesSettings] = field(default_factory=dict)
+
+    @property
+    def web_url(self) -> str:
+        """The address of the web status, with a slash at its end."""
+        return self.web.url or f"http://{self.web.host}:{self.web.port}/"
+
+    @property
+    def archive_url(self) -> str:
+        """The address of the embedded archive, without a slash at its end."""
+        return (self.archive.url or f"http://{self.archive.host}:{self.archive.port}").rstrip("/")
+
+    @property
+    def runs(self) -> Path:
+        """Workspaces, one directory a run."""
+        return self.home / "runs"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again: root file systems, mirrors of trunks."""
+        return self.home / "cache"
+
+    @property
+    def keys(self) -> Path:
+        """The GnuPG home of the upload key; only the signing worker reads it."""
+        return self.home / "keys"
+
+    @property
+    def secrets(self) -> Path:
+        """Passwords and tokens, a file each, mode 0600."""
+        return self.home / "secrets"
+
+    @property
+    def archive_root(self) -> Path:
+        """The embedded archive's files and its publishing history."""
+        return self.home / "archive"
+
+    @property
+    def history_file(self) -> Path:
+        """What ran and its results (SQLite)."""
+        return self.home / "history.sqlite"
+
+
+def find_root(start: Path) -> Path:
+    """The nearest directory at or above ``start`` that has ``farm.toml`` or ``recipes/``; else ``start``."""
+    for directory in (start, *start.parents):
+        if (directory / SETTINGS_FILE).is_file() or (directory / "recipes").is_dir():
+            return directory
+    return start
+
+
+def load_settings(root: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read ``farm.toml`` below ``root`` (searched upwards from here when None); raises UsageError.
+
+    The environment's BUILDFARM_HOME wins over ``home`` in the file. Where the home has a ``farm.toml`` of its
+    own, that file wins over the root's (a second farm from one checkout: the demo, a test).
+    """
+    root = (root or find_root(Path.cwd())).resolve()
+    data = _read(root / SETTINGS_FILE)
+    home = Path(environ.get(HOME_VARIABLE) or data.pop("home", "var"))
+    data.pop("home", None)
+    home = home if home.is_absolute() else root / home
+    data |= _read(home / SETTINGS_FILE)
+    recipes = Path(data.pop("recipes", "recipes"))
+    settings = Settings(root, home, recipes if recipes.is_absolute() else root / recipes)
+    tables = {f.name for f in fields(Settings)} - {"root", "home", "recipes"}
+    if unknown := sorted(set(data) - tables):
+        raise UsageError(
+            f"unknown setting {unknown[0]!r}",
+            where=str(root / SETTINGS_FILE),
+            resolution=f"Known tables: {', '.join(sorted(tables))}; and home, recipes.",
+        )
+    try:
+        values: dict[str, Any] = {
+            name: {key: from_plain(SeriesSettings, value) for key, value in table.items()}
+            if name == "series"
+            else from_plain(type(getattr(settings, name)), table)
+            for name, table in data.items()
+        }
+    except ValueError as error:
+        raise UsageError(str(error), where=str(root / SETTINGS_FILE)) from error
+    return replace(settings, **values)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"not valid TOML: {error}", where=str(path)) from error

@@ -1,0 +1,1 @@
+"""Revision to version to tarball to Debian source package."""

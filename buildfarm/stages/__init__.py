@@ -1,0 +1,34 @@
+"""The verbs of the pipeline, one module each, in the order they run.
+
+A stage module has ``run(context: StageContext) -> Outcome``. It raises PackageFault for what the package did
+wrong and FarmTrouble for what the farm could not do; everything else that escapes is the farm's own trouble.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage's name, what it is run for (once, per series, per series and architecture), and its work."""
+
+    name: str
+    per: Literal["run", "series", "build"]
+    summary: str
+
+
+STAGES = (
+    Stage("checkout", "run", "take the trunk's content at the revision"),
+    Stage("lint", "run", "pylint over the recipe's targets"),
+    Stage("unittest", "run", "the unit tests, with coverage where asked"),
+    Stage("tarball", "run", "the version, and the upstream tarball all series share"),
+    Stage("source", "series", "the Debian source package"),
+    Stage("sign", "series", "check and sign the source package"),
+    Stage("upload", "series", "send the source package to the archive"),
+    Stage("build", "build", "binaries in a clean environment"),
+    Stage("publish", "build", "hand the binaries to the archive"),
+)
+
+BY_NAME = {stage.name: stage for stage in STAGES}

@@ -1,0 +1,1 @@
+"""Watched branches: git and Bazaar."""

@@ -1,0 +1,1 @@
+"""PPAs, on Launchpad and in the embedded archive; usable alone, without Buildbot."""

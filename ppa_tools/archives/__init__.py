@@ -1,0 +1,1 @@
+"""Archives, each behind one interface: the embedded one, and Launchpad."""
