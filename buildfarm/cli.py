@@ -17,7 +17,7 @@ COMMANDS = {
     "check": "read every recipe and say what is wrong, with file, line and column",
     "recipe": "show a recipe as the farm understands it, and where each value comes from",
     "up": "start the farm: master, workers, archive",
-    "down": "stop the farm, after what runs has ended",
+    "down": "stop the farm; what was running goes on at the next up",
     "status": "what runs here, and what the last runs came to",
     "logs": "show the farm's own logs",
     "reload": "take up changed recipes without losing running work",

@@ -14,6 +14,7 @@ from buildfarm.job import from_plain
 
 SETTINGS_FILE = "farm.toml"
 HOME_VARIABLE = "BUILDFARM_HOME"
+ROOT_VARIABLE = "BUILDFARM_ROOT"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class Settings:
         return (self.archive.url or f"http://{self.archive.host}:{self.archive.port}").rstrip("/")
 
     @property
+    def logs(self) -> Path:
+        """What the farm's own processes say, a file each."""
+        return self.home / "log"
+
+    @property
     def runs(self) -> Path:
         """Workspaces, one directory a run."""
         return self.home / "runs"
@@ -129,12 +135,15 @@ def find_root(start: Path) -> Path:
 
 
 def load_settings(root: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read ``farm.toml`` below ``root`` (searched upwards from here when None); raises UsageError.
+    """Read ``farm.toml`` below ``root``; raises UsageError.
 
-    The environment's BUILDFARM_HOME wins over ``home`` in the file. Where the home has a ``farm.toml`` of its
+    A ``root`` of None is the environment's BUILDFARM_ROOT, else searched upwards from here. The environment's
+    BUILDFARM_HOME wins over ``home`` in the file. Where the home has a ``farm.toml`` of its
     own, that file wins over the root's (a second farm from one checkout: the demo, a test).
     """
-    root = (root or find_root(Path.cwd())).resolve()
+    if root is None:
+        root = Path(environ[ROOT_VARIABLE]) if environ.get(ROOT_VARIABLE) else find_root(Path.cwd())
+    root = root.resolve()
     data = _read(root / SETTINGS_FILE)
     home = Path(environ.get(HOME_VARIABLE) or data.pop("home", "var"))
     data.pop("home", None)

@@ -80,6 +80,7 @@ stage_results = Table(
     Column("run", ForeignKey("runs.id"), primary_key=True),
     Column("stage", String(20), primary_key=True),
     Column("target", String(80), primary_key=True),
+    Column("task", ForeignKey("tasks.id"), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("finished_at", Float),

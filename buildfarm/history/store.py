@@ -304,19 +304,29 @@ class History:
             )
             return _tasks(connection, tasks.c.id == task.id)[0]
 
+    def return_to_queue(self, task: Task) -> None:
+        """Take back an attempt that never reached Buildbot."""
+        with self._writing() as connection:
+            connection.execute(
+                sa.update(tasks)
+                .where(tasks.c.id == task.id, tasks.c.state == "submitted")
+                .values(state="waiting", attempts=tasks.c.attempts - 1)
+            )
+
     def record_buildset(self, task: Task, buildset: int) -> None:
         """Keep the number of the buildset that runs a task."""
         with self._writing() as connection:
             connection.execute(sa.update(tasks).where(tasks.c.id == task.id).values(buildset=buildset))
 
-    def record_stage_start(self, run: Run, stage: str, target: str, attempt: int, page: str) -> None:
-        """Note that a stage has begun and where it can be watched."""
+    def record_stage_start(self, task: Task, stage: str, target: str, page: str) -> None:
+        """Note that a stage of a task's attempt has begun, and the page where it can be watched."""
         now = self._clock()
         row = {
-            "run": run.id,
+            "run": task.run,
             "stage": stage,
             "target": target,
-            "attempt": attempt,
+            "task": task.id,
+            "attempt": task.attempts,
             "started_at": now,
             "finished_at": None,
             "verdict": None,

@@ -1,0 +1,52 @@
+"""``buildfarm follow``: watch runs as a live table of stages with times."""
+
+from __future__ import annotations
+
+import argparse
+
+from buildfarm.errors import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument(
+        "run", nargs="*", metavar="RUN", help="runs to watch to their end (default: what runs now)"
+    )
+    parser.add_argument("--recipe", default="", help="only runs of this recipe")
+    parser.epilog = "Exit status, with RUN given: 0 all passed, 1 a package failed, 3 the farm's own trouble."
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show runs; without RUN until interrupted."""
+    from rich.console import Console
+
+    from buildfarm import terminal
+    from buildfarm.history import open_history
+    from buildfarm.settings import load_settings
+
+    settings = load_settings()
+    history = open_history(settings.history_file)
+    console = Console()
+    if not args.run:
+        terminal.follow(
+            history,
+            lambda: [
+                one
+                for number, one in enumerate(history.recent_runs(6, args.recipe))
+                if number == 0 or one.verdict is None
+            ][::-1],
+            console,
+            done=lambda _runs: False,
+            note=lambda: "waiting for commits; Ctrl-C ends",
+        )
+        return 0
+    missing = [name for name in args.run if history.run(name) is None]
+    if missing:
+        raise UsageError(f"no run {missing[0]!r}", resolution="`buildfarm status` names the last ones.")
+    runs = terminal.follow(
+        history,
+        lambda: [one for name in args.run if (one := history.run(name)) is not None],
+        console,
+        done=terminal.all_ended,
+    )
+    return terminal.worst(runs).exit_status

@@ -1,0 +1,72 @@
+"""``buildfarm run RECIPE``: the same stages as on the farm, here, without Buildbot."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+from buildfarm.errors import UsageError
+from buildfarm.stages import BY_NAME
+from buildfarm.verdict import StageResult, Verdict
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("recipe", help="the recipe's name")
+    parser.add_argument("--revision", default="", metavar="R", help="a commit, tag or branch (default: the tip)")
+    parser.add_argument(
+        "--until",
+        default="publish",
+        choices=BY_NAME,
+        metavar="STAGE",
+        help="the last stage: " + ", ".join(BY_NAME),
+    )
+    parser.add_argument(
+        "--publish", action="store_true", help="also sign, upload and publish (left out otherwise)"
+    )
+    parser.add_argument("--workspace", type=Path, metavar="DIR", help="where to work (default: below var/local)")
+    parser.epilog = (
+        "Stages that passed in the workspace before, on the same inputs, are not run again. "
+        "Exit status: 0 passed, 1 the package failed, 2 wrong usage, 3 the farm's own trouble."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the stages and say what they came to."""
+    from buildfarm.farm import open_farm
+    from buildfarm.pipeline.local import local_steps, run_steps
+    from buildfarm.recipe import branch_of, job_for
+    from buildfarm.trunk import open_trunk
+    from buildfarm.workspace import Workspace
+
+    farm = open_farm()
+    recipe = farm.book.recipes.get(args.recipe)
+    if recipe is None:
+        for problem in farm.book.problems:
+            print(problem, file=sys.stderr)
+        near = difflib.get_close_matches(args.recipe, farm.book.recipes, 3)
+        raise UsageError(
+            f"no recipe {args.recipe!r} in {farm.settings.recipes}",
+            resolution=f"Did you mean {', '.join(near)}?" if near else "`buildfarm recipe list` names them all.",
+        )
+    revision = open_trunk(branch_of(recipe), farm.settings.cache).resolve(args.revision)
+    path = args.workspace or farm.settings.home / "local" / f"{recipe.name}-{revision[-12:]}"
+    job = job_for(recipe, revision, f"{recipe.name}-local")
+    steps = local_steps(job, args.until, publish=args.publish)
+    results = list(
+        run_steps(
+            job, Workspace(path.resolve()), farm.settings, steps, lambda step: print(f"== {step}", flush=True)
+        )
+    )
+    print(f"\n{recipe.name} at {revision}, in {path}")
+    for result in results:
+        print(f"  {summary_line(result)}")
+    return results[-1].verdict.exit_status if results else Verdict.PASS.exit_status
+
+
+def summary_line(result: StageResult) -> str:
+    """A stage in one line."""
+    name = f"{result.stage} {result.target}".rstrip()
+    return f"{result.verdict:8} {name:24} {result.duration_s:7.1f} s  {result.reason}"

@@ -1,0 +1,72 @@
+"""``buildfarm status``: what runs here, what cannot be watched, and what the last runs came to."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from buildfarm.farm import Farm, open_farm
+from buildfarm.history import Run, open_history
+from buildfarm.parts import living, part_names
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("-n", "--runs", type=int, default=10, help="how many last runs (default 10)")
+    parser.epilog = "Exit status: 0 every part runs, 1 one does not."
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the farm's state."""
+    from buildfarm.terminal import MARKS, short_revision
+
+    farm = open_farm()
+    settings = farm.settings
+    now = time.time()
+    missing = _print_parts(farm, now)
+    print(f"\nweb status {settings.web_url}   archive {settings.archive_url}/")
+    for problem in farm.book.problems:
+        print(f"recipe left out: {problem}")
+    if not settings.history_file.exists():
+        return 1 if missing else 0
+    history = open_history(settings.history_file)
+    for recipe, (trouble, since) in history.troubles().items():
+        print(f"trunk of {recipe} cannot be looked at for {_age(now - since)}: {trouble}")
+    runs: tuple[Run, ...] = history.recent_runs(args.runs)
+    if runs:
+        print("\nlast runs")
+    for one in runs:
+        state = one.verdict.value if one.verdict else "running"
+        age = _age(now - (one.ended_at or one.seen_at))
+        print(
+            f"  {MARKS[state]} {state:8} {one.run_id:20} r{one.revno} {short_revision(one)}"
+            f"  {age:>6} ago  {one.summary[:50]}"
+        )
+    return 1 if missing else 0
+
+
+def _print_parts(farm: Farm, now: float) -> int:
+    missing = 0
+    for name in part_names(farm):
+        one = living(farm.settings, name)
+        if one is None:
+            missing += 1
+            print(f"{name:12} does not run")
+        else:
+            print(f"{name:12} process {one.pid}, up {_age(now - one.started_at)}, {_resident_mb(one.pid)} MB")
+    return missing
+
+
+def _resident_mb(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"

@@ -1,0 +1,67 @@
+"""One farm on this machine: its settings, recipes, secrets, PPAs, and the names of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from buildfarm.recipe import RecipeBook, load_recipes
+from buildfarm.recipe.host import host_architecture, host_series
+from buildfarm.secrets_store import ensure_secret
+from buildfarm.settings import Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Farm:
+    """A farm's settings and the recipes that were found; secrets are made when first asked for."""
+
+    settings: Settings
+    book: RecipeBook
+
+    @property
+    def build_workers(self) -> tuple[str, ...]:
+        """The names of the workers that run what commits say."""
+        return tuple(f"worker-{number}" for number in range(1, self.settings.workers.builders + 1))
+
+    @property
+    def signer(self) -> str:
+        """The name of the worker that has the key and runs nothing else."""
+        return "signer"
+
+    def worker_password(self, name: str) -> str:
+        """A worker's own password."""
+        return ensure_secret(self.settings.secrets / f"{name}-password")
+
+    @cached_property
+    def admin_password(self) -> str:
+        """The password of the web user ``admin``."""
+        return ensure_secret(self.settings.secrets / "admin-password")
+
+    def ensure_archives(self) -> None:
+        """Make the embedded PPAs that recipes publish to, with the farm's upload key as their uploader."""
+        from ppa_tools.archives.local import LocalArchive
+
+        from buildfarm.keys import public_key
+        from ppa_tools.address import parse_address
+
+        wanted: dict[str, tuple[set[str], set[str]]] = {}
+        for recipe in self.book.recipes.values():
+            series, architectures = wanted.setdefault(recipe.publish, (set(), set()))
+            series.update(recipe.series)
+            architectures.update(recipe.architectures)
+        local = {name: sets for name, sets in wanted.items() if name.startswith("local:")}
+        if not local:
+            return
+        key = public_key(self.settings)
+        archive = LocalArchive(self.settings.archive_root)
+        for name, (series, architectures) in sorted(local.items()):
+            archive.ensure_ppa(
+                parse_address(name), series=sorted(series), architectures=sorted(architectures), uploaders=[key]
+            )
+
+
+def open_farm(root: Path | None = None) -> Farm:
+    """The farm of a checkout, found as ``load_settings`` finds it when ``root`` is None."""
+    settings = load_settings(root)
+    return Farm(settings, load_recipes(settings.recipes, (host_series(),), (host_architecture(),)))

@@ -1,0 +1,169 @@
+"""Buildbot's configuration, made of the farm's settings and recipes: few real builders, data decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from buildbot.plugins import schedulers, util, worker
+from buildbot.process.buildstep import BuildStep
+from buildbot.process.results import FAILURE, SUCCESS
+from buildbot.util.twisted import async_to_deferred
+from twisted.internet import reactor, threads
+from twisted.python import log
+from twisted.python.threadpool import ThreadPool
+
+from buildfarm.errors import FarmError
+from buildfarm.farm import Farm, open_farm
+from buildfarm.history import open_history
+from buildfarm.master.database import database_config
+from buildfarm.master.hooks import FORGES, TrunkHook, forge_hook
+from buildfarm.master.service import FarmService
+from buildfarm.master.steps import StepContext, TaskFactory
+from buildfarm.pipeline import GROUPS
+from buildfarm.settings import Settings
+
+HISTORY_THREADS = 4
+LOG_LIMIT_BYTES = 32 * 1024 * 1024
+SIMULTANEOUS_CHECKS = 2
+
+_kept: dict[Path, tuple[Any, ThreadPool]] = {}
+
+
+def configure(root: str | Path | None = None) -> dict[str, Any]:
+    """The whole ``BuildmasterConfig`` for the farm whose checkout is ``root``."""
+    farm = open_farm(Path(root) if root is not None else None)
+    settings = farm.settings
+    for problem in farm.book.problems:
+        log.msg(f"recipe left out: {problem}")
+    farm.ensure_archives()
+    history, pool = _history(settings)
+    context = StepContext(settings, history, pool)
+    return {
+        "title": "Build farm",
+        "titleURL": settings.web_url,
+        "buildbotURL": settings.web_url,
+        "buildbotNetUsageData": None,
+        "db": database_config(),
+        "protocols": {"pb": {"port": f"tcp:{settings.workers.port}:interface=127.0.0.1"}},
+        "workers": _workers(farm),
+        "builders": _builders(farm, context),
+        "schedulers": [_force_scheduler(farm)],
+        "services": [FarmService(settings, tuple(farm.book.recipes.values()), history, pool)],
+        "collapseRequests": False,
+        "prioritizeBuilders": None,
+        "www": _www(farm),
+        "logCompressionMethod": "gz",
+        "logMaxSize": LOG_LIMIT_BYTES,
+        "logMaxTailSize": 64 * 1024,
+        "caches": {"Changes": 200, "Builds": 500},
+    }
+
+
+def _history(settings: Settings) -> tuple[Any, ThreadPool]:
+    """One history and one pool a process, however often it is reconfigured."""
+    if settings.history_file not in _kept:
+        pool = ThreadPool(1, HISTORY_THREADS, "history")
+        pool.start()
+        reactor.addSystemEventTrigger("during", "shutdown", pool.stop)
+        _kept[settings.history_file] = (open_history(settings.history_file), pool)
+    return _kept[settings.history_file]
+
+
+def _workers(farm: Farm) -> list[Any]:
+    return [
+        worker.Worker(name, farm.worker_password(name), keepalive_interval=60, max_builds=limit)
+        for name, limit in (
+            *((name, SIMULTANEOUS_CHECKS + 1) for name in farm.build_workers),
+            (farm.signer, 1),
+        )
+    ]
+
+
+def _builders(farm: Farm, context: StepContext) -> list[Any]:
+    # A worker checks two commits at once beside one build: a push never waits for somebody's long build.
+    locks = {
+        "source": util.WorkerLock("checks", maxCount=SIMULTANEOUS_CHECKS).access("counting"),
+        "build": util.WorkerLock("builds", maxCount=1).access("counting"),
+    }
+    builders = [
+        util.BuilderConfig(
+            name=group.name,
+            workernames=[farm.signer] if group.worker == "sign" else list(farm.build_workers),
+            factory=TaskFactory(context),
+            locks=[locks[group.name]] if group.name in locks else [],
+            description=f"{', '.join(group.stages)}; pages of their own for each recipe",
+            tags=["farm"],
+        )
+        for group in GROUPS.values()
+    ]
+    force = util.BuilderConfig(
+        name="force",
+        workernames=list(farm.build_workers),
+        factory=util.BuildFactory([ForceRun()]),
+        description="run a recipe's revision, or give one that did not pass another chance",
+        tags=["farm"],
+    )
+    return [*builders, force]
+
+
+def _force_scheduler(farm: Farm) -> Any:
+    names = sorted(farm.book.recipes) or ["-"]
+    return schedulers.ForceScheduler(
+        name="run",
+        buttonName="Run a recipe",
+        label="Run a recipe's revision",
+        builderNames=["force"],
+        codebases=[util.CodebaseParameter("", label="", hide=True)],
+        properties=[
+            util.ChoiceStringParameter("recipe", label="Recipe", choices=names, default=names[0], strict=True),
+            util.StringParameter("expression", label="Revision (empty: the trunk's tip)", size=60),
+        ],
+        reason=util.StringParameter("reason", label="Reason", default="by hand", size=60),
+    )
+
+
+class ForceRun(BuildStep):  # type: ignore[misc]
+    """Puts a revision on record; its run then goes the way every commit's does."""
+
+    name = "run"
+
+    @async_to_deferred
+    async def run(self) -> int:
+        """Ask the farm; says what was done, or why it could not be."""
+        service = self.master.service_manager.namedServices["farm"]
+        try:
+            self._said = await threads.deferToThread(
+                service.force, self.getProperty("recipe"), self.getProperty("expression") or ""
+            )
+        except FarmError as error:
+            self._said = error.brief
+            await self.addCompleteLog("what to do", f"{error}\n")
+            return FAILURE
+        service.dispatcher.wake()
+        return SUCCESS
+
+    def getResultSummary(self) -> dict[str, str]:
+        """What was done."""
+        return {"step": getattr(self, "_said", "")}
+
+
+def _www(farm: Farm) -> dict[str, Any]:
+    settings = farm.settings
+    dialects: dict[str, Any] = {"trunk": {"custom_class": TrunkHook}}
+    for forge, file in settings.hooks.secret_files.items():
+        if forge in FORGES:
+            secret = Path(file).read_text(encoding="utf-8").strip()
+            dialects[forge] = {"custom_class": forge_hook(FORGES[forge]), "secret": secret, "strict": True}
+    return {
+        "port": f"tcp:{settings.web.port}:interface={settings.web.host}",
+        "plugins": {"waterfall_view": {}, "console_view": {}, "grid_view": {}, "badges": {}},
+        "change_hook_dialects": dialects,
+        "auth": util.UserPasswordAuth({"admin": farm.admin_password}),
+        "authz": util.Authz(
+            # Buildbot allows what no rule names: the last rule names everything that changes something.
+            allowRules=[util.AnyControlEndpointMatcher(role="admins")],
+            roleMatchers=[util.RolesFromUsername(roles=["admins"], usernames=["admin"])],
+        ),
+        "ui_default_config": {"Builders.show_workers_name": False, "Grid.fullChanges": False},
+    }

@@ -1,0 +1,192 @@
+"""Giving due tasks to Buildbot, exactly once each, and taking what they came to into the history.
+
+A task is counted as an attempt in the history before its buildset is made, and the buildset carries the
+attempt's name. After a kill between the two, the next start finds the buildset by that name, or finds none and
+makes it. Buildbot itself runs again what was running when it died.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from buildbot.data import resultspec
+from buildbot.process.results import CANCELLED, SUCCESS
+from buildbot.util.twisted import async_to_deferred
+from twisted.internet import defer, threads
+from twisted.python import log
+from twisted.python.threadpool import ThreadPool
+
+from buildfarm.history import History, Run, Task
+from buildfarm.pipeline import TaskKey
+from buildfarm.verdict import Verdict
+
+SCHEDULER = "farm"
+
+
+class Dispatcher:
+    """One at a time through what is due."""
+
+    def __init__(self, master: Any, history: History, pool: ThreadPool) -> None:
+        self._master = master
+        self._history = history
+        self._pool = pool
+        self._lock = defer.DeferredLock()
+        self._timer: Any = None
+        self._consumer: Any = None
+        self._running = False
+
+    @async_to_deferred
+    async def start(self) -> None:
+        """Take up what an earlier life left, then begin."""
+        self._running = True
+        self._consumer = await self._master.mq.startConsuming(
+            lambda _key, message: self._on_complete(message), ("buildsets", None, "complete")
+        )
+        await self._lock.run(self._recover)
+        self.wake()
+
+    def stop(self) -> None:
+        """End: nothing further is given out."""
+        self._running = False
+        if self._consumer is not None:
+            self._consumer.stopConsuming()
+            self._consumer = None
+        self._cancel_timer()
+
+    def wake(self) -> None:
+        """Something may be due now."""
+        if self._running:
+            self._cancel_timer()
+            self._lock.run(self._give_out).addErrback(log.err, "giving out tasks")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _in_thread(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> defer.Deferred[Any]:
+        return threads.deferToThreadPool(self._master.reactor, self._pool, call, *args, **kwargs)
+
+    @async_to_deferred
+    async def _recover(self) -> None:
+        for run, task in await self._in_thread(self._history.submitted_tasks):
+            found = await self._master.data.get(
+                ("buildsets",), filters=[resultspec.Filter("external_idstring", "eq", [attempt_name(run, task)])]
+            )
+            if not found:
+                await self._in_thread(self._history.return_to_queue, task)
+            elif found[0]["complete"]:
+                await self._settle(run, task, found[0]["results"])
+
+    @async_to_deferred
+    async def _give_out(self) -> None:
+        for run, task in await self._in_thread(self._history.due_tasks):
+            if not self._running:
+                return
+            await self._submit(run, task)
+        due_at = await self._in_thread(self._history.next_due_at)
+        if due_at is not None and self._running:
+            # A task can be past its time and held only by an earlier commit's: its end wakes us.
+            delay = due_at - self._master.reactor.seconds()
+            if delay > 0:
+                self._timer = self._master.reactor.callLater(delay, self.wake)
+
+    @async_to_deferred
+    async def _submit(self, run: Run, task: Task) -> None:
+        change_id = run.change_id
+        if change_id is None:
+            change_id = await self._add_change(run)
+        task = await self._in_thread(self._history.start_attempt, task)
+        change = await self._master.db.changes.getChange(change_id)
+        builder_id = await self._builder_id(task.key.group)
+        buildset, _ = await self._master.data.updates.addBuildset(
+            waited_for=False,
+            scheduler=SCHEDULER,
+            sourcestamps=[change.sourcestampid],
+            reason=f"{run.run_id}: {task.key}" + (f", attempt {task.attempts}" if task.attempts > 1 else ""),
+            properties=task_properties(run, task),
+            builderids=[builder_id],
+            external_idstring=attempt_name(run, task),
+            # Of two due builds the older commit's goes first; uploads and sources before builds.
+            priority=0 if task.key.group == "build" else 1,
+        )
+        await self._in_thread(self._history.record_buildset, task, buildset)
+
+    @async_to_deferred
+    async def _builder_id(self, group: str) -> int:
+        builder_id: int = await self._master.data.updates.findBuilderId(group)
+        return builder_id
+
+    @async_to_deferred
+    async def _add_change(self, run: Run) -> int:
+        change_id: int = await self._master.data.updates.addChange(
+            author=run.author,
+            revision=run.revision,
+            comments=run.summary,
+            when_timestamp=int(run.committed_at),
+            branch=run.job.trunk.branch or None,
+            repository=run.job.trunk.location,
+            project=run.recipe,
+            codebase="",
+            properties={"run": run.run_id, "revno": run.revno},
+        )
+        await self._in_thread(self._history.record_change, run, change_id)
+        return change_id
+
+    def _on_complete(self, message: dict[str, Any]) -> None:
+        name = message.get("external_idstring") or ""
+        if name.count("|") == 4:
+            self._lock.run(self._complete, name, message["results"]).addErrback(log.err, f"settling {name}")
+
+    @async_to_deferred
+    async def _complete(self, name: str, results: int) -> None:
+        run_id, group, series, architecture, attempt = name.split("|")
+        run = await self._in_thread(self._history.run, run_id)
+        if run is None:
+            return
+        key = TaskKey(group, series, architecture)
+        for task in await self._in_thread(self._history.tasks, run):
+            if task.key == key and task.attempts == int(attempt):
+                await self._settle(run, task, results)
+        self.wake()
+
+    @async_to_deferred
+    async def _settle(self, run: Run, task: Task, results: int) -> None:
+        verdict, reason, final = await self._in_thread(judge_attempt, self._history, run, task, results)
+        await self._in_thread(self._history.end_attempt, task, verdict, reason, final=final)
+
+
+def attempt_name(run: Run, task: Task) -> str:
+    """What a buildset is found by: run, group, series, architecture, attempt."""
+    return f"{run.run_id}|{task.key.group}|{task.key.series}|{task.key.architecture}|{task.attempts}"
+
+
+def judge_attempt(history: History, run: Run, task: Task, results: int) -> tuple[Verdict, str, bool]:
+    """An attempt's verdict and reason from its stages' records, and whether it is final whatever it is."""
+    if results == CANCELLED:
+        return Verdict.ERROR, "stopped by hand", True
+    for row in history.stage_rows(run):
+        if (row.task, row.attempt) == (task.id, task.attempts) and row.verdict in (Verdict.FAIL, Verdict.ERROR):
+            return Verdict(row.verdict), f"{row.stage}: {row.reason}", False
+    if results == SUCCESS:
+        return Verdict.PASS, "", False
+    return Verdict.ERROR, "the worker's connection or Buildbot failed before the stage ended", False
+
+
+def task_properties(run: Run, task: Task) -> dict[str, tuple[Any, str]]:
+    """The properties of a task's build: what its steps read, and the name its pages have."""
+    name = "-".join(part for part in (run.recipe, task.key.group, task.key.target) if part)
+    values = {
+        "run": run.run_id,
+        "recipe": run.recipe,
+        "group": task.key.group,
+        "series": task.key.series,
+        "architecture": task.key.architecture,
+        "attempt": task.attempts,
+        "virtual_builder_name": name,
+        "virtual_builder_description": f"{task.key} of {run.recipe}",
+        "virtual_builder_tags": [run.recipe, task.key.group],
+        "virtual_builder_project": run.recipe,
+    }
+    return {key: (value, SCHEDULER) for key, value in values.items()}

@@ -1,0 +1,100 @@
+"""The farm as one Buildbot service: the watcher and the dispatcher, started, stopped and reconfigured together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from buildbot.util.service import BuildbotService
+from buildbot.util.twisted import async_to_deferred
+from twisted.python.threadpool import ThreadPool
+
+from buildfarm.errors import UsageError
+from buildfarm.history import History
+from buildfarm.job import Branch
+from buildfarm.master.dispatcher import Dispatcher
+from buildfarm.master.watcher import Watcher, new_run, trunk_key
+from buildfarm.recipe import Recipe, branch_of, job_for
+from buildfarm.settings import Settings
+from buildfarm.trunk import open_trunk
+
+WATCHING_THREADS = 4
+
+
+class FarmService(BuildbotService):  # type: ignore[misc]
+    """Watches the recipes' trunks and gives out what is due."""
+
+    name: ClassVar[str] = "farm"
+
+    def checkConfig(self, settings: Settings, recipes: Sequence[Recipe], history: History, pool: Any) -> None:
+        """Nothing to check that the recipes' loading did not."""
+
+    async def _make(self, settings: Settings, history: History, pool: Any) -> None:
+        self.settings = settings
+        self.history = history
+        self._pool = pool
+        self._watching = ThreadPool(0, WATCHING_THREADS, "watching")
+        self.dispatcher = Dispatcher(self.master, history, pool)
+        self.watcher = Watcher(settings, history, self.master.reactor, self._watching, self.dispatcher.wake)
+
+    @async_to_deferred
+    async def reconfigService(
+        self, settings: Settings, recipes: Sequence[Recipe], history: History, pool: Any
+    ) -> None:
+        """Take up changed recipes; what runs goes on with the recipe it began with."""
+        if not hasattr(self, "watcher"):
+            await self._make(settings, history, pool)
+        self.recipes = {recipe.name: recipe for recipe in recipes}
+        self.watcher.set_recipes(recipes)
+
+    @async_to_deferred
+    async def startService(self) -> None:
+        """Begin to watch and to give out."""
+        await super().startService()
+        self._watching.start()
+        await self.dispatcher.start()
+        self.watcher.start()
+
+    @async_to_deferred
+    async def stopService(self) -> None:
+        """Stop watching and giving out; what runs is Buildbot's to stop."""
+        self.watcher.stop()
+        self.dispatcher.stop()
+        self._watching.stop()
+        await super().stopService()
+
+    def poke(self, **wanted: str) -> tuple[Branch, ...]:
+        """Look now at the trunks that match; returns them."""
+        found: tuple[Branch, ...] = self.watcher.matching(**wanted)
+        for branch in found:
+            self.watcher.poke(branch)
+        return found
+
+    def force(self, recipe_name: str, expression: str) -> str:
+        """Make sure that a revision of a recipe runs: a new run, or another chance for one that did not pass.
+
+        Runs in a thread. Returns what was done, in words; raises UsageError for a recipe that is not there.
+        """
+        recipe = self.recipes.get(recipe_name)
+        if recipe is None:
+            raise UsageError(
+                f"no recipe {recipe_name!r}", resolution=f"Recipes here: {', '.join(sorted(self.recipes))}."
+            )
+        branch = branch_of(recipe)
+        trunk = open_trunk(branch, self.settings.cache)
+        revision = trunk.resolve(expression)
+        run = self.history.run_of(recipe_name, revision)
+        if run is None:
+            key = trunk_key(branch)
+            tip = self.history.tip(recipe_name, key)
+            made = self.history.record_commits(
+                recipe_name,
+                key,
+                tip,
+                [new_run(trunk.describe(revision))],
+                lambda revision, run_id: job_for(recipe, revision, run_id),
+            )
+            return f"{made[0]} begins"
+        if self.history.retry(run):
+            return f"{run.run_id} is given another chance"
+        return f"{run.run_id} {'goes on' if run.verdict is None else 'passed already'}; nothing to do"

@@ -1,0 +1,194 @@
+"""Stages as Buildbot steps: each runs ``buildfarm stage`` on the worker and takes its result into the history."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from buildbot.plugins import util
+from buildbot.process import remotecommand
+from buildbot.process.buildstep import BuildStep
+from buildbot.process.results import EXCEPTION, FAILURE, SKIPPED, SUCCESS
+from buildbot.steps.worker import CompositeStepMixin
+from buildbot.util.twisted import async_to_deferred
+from twisted.internet import defer, threads
+
+from buildfarm.history import History, Run, Task
+from buildfarm.job import Job
+from buildfarm.pipeline import TaskKey, stages_of
+from buildfarm.settings import Settings
+from buildfarm.stages import BY_NAME
+from buildfarm.verdict import StageResult, Verdict
+from buildfarm.workspace import Workspace
+
+RESULTS = {
+    Verdict.PASS: SUCCESS,
+    Verdict.FAIL: FAILURE,
+    Verdict.ERROR: EXCEPTION,
+    Verdict.SKIPPED: SKIPPED,
+}
+TRUSTED_STATUSES = {verdict.exit_status for verdict in Verdict}
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What every step of a build shares: the farm, and the task at hand."""
+
+    settings: Settings
+    history: History
+    pool: Any
+
+
+def stage_limit_s(job: Job, stage: str) -> int:
+    """Seconds after which the master ends a stage that did not end itself."""
+    own = {
+        "lint": job.lint.timeout_s if job.lint else 0,
+        "unittest": job.unittest.timeout_s if job.unittest else 0,
+        "build": job.build.timeout_s,
+    }
+    return own.get(stage, 0) + 3600
+
+
+class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
+    """One stage of one task."""
+
+    haltOnFailure = True  # noqa: N815 (Buildbot's name)
+    flunkOnFailure = True  # noqa: N815
+
+    def __init__(self, context: StepContext, stage: str, series: str = "", architecture: str = "") -> None:
+        self._target = "-".join(part for part in (series, architecture) if part)
+        super().__init__(name=f"{stage} {self._target}".rstrip(), description=BY_NAME[stage].summary)
+        self._context = context
+        self._stage = stage
+        self._series = series
+        self._architecture = architecture
+        self._summary = ""
+
+    @async_to_deferred
+    async def run(self) -> int:
+        """Run the stage; the step's end is the stage's verdict."""
+        history = self._context.history
+        run, task = await self._in_thread(self._find)
+        page = await self.build.getUrl()
+        await self._in_thread(history.record_stage_start, task, self._stage, self._target, page)
+        result = await self._run_stage(run)
+        await self._in_thread(history.record_stage, run, result)
+        self._summary = result.reason
+        if result.verdict in (Verdict.FAIL, Verdict.ERROR):
+            await self.addCompleteLog("what to do", explain(run, result))
+        return RESULTS[result.verdict]
+
+    def getResultSummary(self) -> dict[str, str]:
+        """The stage's reason beside its name."""
+        return {"step": f"{self.name}: {self._summary}" if self._summary else self.name}
+
+    def _in_thread(self, call: Any, *args: Any) -> defer.Deferred[Any]:
+        return threads.deferToThreadPool(self.master.reactor, self._context.pool, call, *args)
+
+    def _find(self) -> tuple[Run, Task]:
+        run = self._context.history.run(self.getProperty("run"))
+        assert run is not None, self.getProperty("run")
+        key = TaskKey(self.getProperty("group"), self.getProperty("series"), self.getProperty("architecture"))
+        return run, next(task for task in self._context.history.tasks(run) if task.key == key)
+
+    @async_to_deferred
+    async def _run_stage(self, run: Run) -> StageResult:
+        workspace = Workspace(self._context.settings.runs / run.run_id)
+        command = remotecommand.RemoteShellCommand(
+            str(self._context.settings.home),
+            self._argv(workspace),
+            env=await self._in_thread(self._environment, run),
+            initialStdin=json.dumps(run.job.to_json()),
+            logEnviron=False,
+            timeout=None,
+            maxTime=stage_limit_s(run.job, self._stage),
+            interruptSignal="TERM",
+            sigtermTime=15,
+            usePTY=False,
+        )
+        log = await self.addLog("stdio")
+        command.useLog(log, False, "stdio")
+        started = self.master.reactor.seconds()
+        await self.runCommand(command)
+        if command.rc in TRUSTED_STATUSES:
+            text = await self.getFileContentFromWorker(
+                str(workspace.directory(self._stage, self._target) / "result.json")
+            )
+            try:
+                result = StageResult.from_json(json.loads(text or ""))
+            except (ValueError, KeyError, TypeError):
+                result = None
+            if result is not None and result.verdict.exit_status == command.rc:
+                return result
+        return StageResult(
+            self._stage,
+            self._target,
+            Verdict.ERROR,
+            f"the stage ended without a verdict (exit status {command.rc})",
+            started,
+            self.master.reactor.seconds(),
+        )
+
+    def _argv(self, workspace: Workspace) -> list[str]:
+        argv = [sys.executable, "-m", "buildfarm", "stage", self._stage, "--workspace", str(workspace.path)]
+        if self._series:
+            argv += ["--series", self._series]
+        if self._architecture:
+            argv += ["--architecture", self._architecture]
+        return [*argv, "--job", "-"]
+
+    def _environment(self, run: Run) -> dict[str, str]:
+        environment = {
+            "BUILDFARM_ROOT": str(self._context.settings.root),
+            "BUILDFARM_HOME": str(self._context.settings.home),
+        }
+        if self._stage == "sign":
+            # The signer is told by us, not by the workspace, what the source stage made.
+            source = self._context.history.stage_result(run, "source", self._series)
+            if source is not None:
+                environment["BUILDFARM_EXPECT_CHANGES_SHA256"] = str(source.facts["changes_sha256"])
+        return environment
+
+
+def explain(run: Run, result: StageResult) -> str:
+    """What a person reads about a stage that did not pass: what, where, evidence, what to do, how to reproduce."""
+    whose = "the package's" if result.verdict is Verdict.FAIL else "the farm's own trouble; it is tried again"
+    parts = [
+        f"{result.stage} {result.target}".rstrip() + f": {result.verdict} ({whose})",
+        f"{result.where}: {result.reason}" if result.where else result.reason,
+        result.details,
+        result.resolution,
+        f"To reproduce it on your machine:\n    {reproduce_command(run, result.stage)}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def reproduce_command(run: Run, stage: str) -> str:
+    """The command that runs the same stages at the same revision without Buildbot."""
+    return shlex.join(["buildfarm", "run", run.recipe, "--revision", run.revision, "--until", stage])
+
+
+class TaskFactory(util.BuildFactory):  # type: ignore[misc]
+    """A build's steps are the stages of its task, as its properties name it."""
+
+    def __init__(self, context: StepContext) -> None:
+        super().__init__()
+        self._context = context
+
+    def newBuild(self, requests: Any, builder: Any) -> Any:
+        """Make the build with the steps of the requested task."""
+        build = super().newBuild(requests, builder)
+        get = requests[0].properties.getProperty
+        run = self._context.history.run(get("run", ""))
+        if run is not None:
+            key = TaskKey(get("group"), get("series"), get("architecture"))
+            build.setStepFactories(
+                [
+                    util.BuildFactory([StageStep(self._context, *stage)]).steps[0]
+                    for stage in stages_of(run.job, key)
+                ]
+            )
+        return build

@@ -1,0 +1,269 @@
+"""The farm's processes: what each part runs, starting and stopping it, and telling whether it lives.
+
+Every part runs in the foreground of a process of its own (``buildfarm up --foreground PART``), which is what a
+systemd unit calls, too. ``buildfarm up`` starts them detached and keeps their process ids, each with its start
+time, so that a number that the kernel gave to somebody else is never taken for ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import buildfarm
+from buildfarm.errors import FarmError, FarmTrouble
+from buildfarm.farm import Farm
+from buildfarm.files import read_json, write_atomically, write_json
+from buildfarm.process import clean_environment, run
+from buildfarm.settings import HOME_VARIABLE, ROOT_VARIABLE, Settings
+
+START_LIMIT_S = 120.0
+STOP_LIMIT_S = 20.0
+
+MASTER_TAC = """\
+from twisted.application import service
+from twisted.python.log import FileLogObserver, ILogObserver
+from twisted.python.logfile import LogFile
+from buildbot.master import BuildMaster
+
+application = service.Application("buildfarm")
+logfile = LogFile.fromFullPath({log!r}, rotateLength=10_000_000, maxRotatedFiles=5)
+application.setComponent(ILogObserver, FileLogObserver(logfile).emit)
+master = BuildMaster({basedir!r}, {config!r}, 0o022)
+master.setServiceParent(application)
+"""
+
+WORKER_TAC = """\
+from pathlib import Path
+from twisted.application import service
+from twisted.python.log import FileLogObserver, ILogObserver
+from twisted.python.logfile import LogFile
+from buildbot_worker.bot import Worker
+
+application = service.Application("buildfarm")
+logfile = LogFile.fromFullPath({log!r}, rotateLength=10_000_000, maxRotatedFiles=5)
+application.setComponent(ILogObserver, FileLogObserver(logfile).emit)
+password = Path({password!r}).read_text().strip()
+worker = Worker("127.0.0.1", {port}, {name!r}, password, {basedir!r}, 60, umask=0o022, maxdelay=5)
+worker.setServiceParent(application)
+"""
+
+
+@dataclass(frozen=True)
+class Living:
+    """A running part: its process id and when it was started (epoch seconds)."""
+
+    pid: int
+    started_at: float
+
+
+def part_names(farm: Farm) -> tuple[str, ...]:
+    """The parts in the order they start."""
+    return ("archive", farm.signer, "master", *farm.build_workers)
+
+
+# Being one part
+
+
+def be_part(farm: Farm, name: str) -> NoReturn:
+    """Become a part of the farm: this process is replaced; raises FarmError for a name that is none."""
+    if name not in part_names(farm):
+        raise FarmError(f"no part {name!r}", resolution=f"Parts: {', '.join(part_names(farm))}.")
+    settings = farm.settings
+    settings.logs.mkdir(parents=True, exist_ok=True)
+    if name == "archive":
+        argv = [sys.executable, "-m", "buildfarm", "archive", "serve"]
+    elif name == "master":
+        argv = _twistd(_prepare_master(farm))
+    else:
+        argv = _twistd(_prepare_worker(farm, name))
+    os.execve(argv[0], argv, part_environment(settings))  # noqa: S606 (no shell is wanted)
+
+
+def part_environment(settings: Settings) -> dict[str, str]:
+    """The environment of the farm's own processes: nothing inherited but what names the farm."""
+    return clean_environment(
+        settings.home,
+        **{HOME_VARIABLE: str(settings.home), ROOT_VARIABLE: str(settings.root), "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def _twistd(tac: Path) -> list[str]:
+    run_twistd = "from twisted.scripts.twistd import run; run()"
+    return [sys.executable, "-c", run_twistd, "--nodaemon", "--no_save", "--pidfile=", f"--python={tac}"]
+
+
+def _prepare_master(farm: Farm) -> Path:
+    settings = farm.settings
+    basedir = settings.home / "master"
+    basedir.mkdir(parents=True, exist_ok=True)
+    tac = basedir / "buildbot.tac"
+    config = settings.root / "master.cfg"
+    if not config.is_file():
+        config = Path(buildfarm.__file__).parents[1] / "master.cfg"
+    text = MASTER_TAC.format(log=str(settings.logs / "master.log"), basedir=str(basedir), config=str(config))
+    write_atomically(tac, text.encode())
+    _upgrade_database(settings, basedir)
+    return tac
+
+
+def _upgrade_database(settings: Settings, basedir: Path) -> None:
+    from buildbot import version
+
+    mark = basedir / "database-version"
+    if mark.is_file() and mark.read_text(encoding="utf-8") == version:
+        return
+    argv = [sys.executable, "-m", "buildbot", "upgrade-master", "--quiet", basedir]
+    run(argv, timeout_s=600, cwd=basedir, env=part_environment(settings), merge_errors=True, check=True)
+    write_atomically(mark, version.encode())
+
+
+def _prepare_worker(farm: Farm, name: str) -> Path:
+    settings = farm.settings
+    if name == farm.signer:
+        from buildfarm.keys import ensure_upload_key
+
+        ensure_upload_key(settings)
+    farm.worker_password(name)
+    basedir = settings.home / "workers" / name
+    (basedir / "info").mkdir(parents=True, exist_ok=True)
+    tac = basedir / "buildbot.tac"
+    text = WORKER_TAC.format(
+        log=str(settings.logs / f"{name}.log"),
+        password=str(settings.secrets / f"{name}-password"),
+        port=settings.workers.port,
+        name=name,
+        basedir=str(basedir),
+    )
+    write_atomically(tac, text.encode())
+    return tac
+
+
+# Starting, stopping, telling
+
+
+@contextlib.contextmanager
+def one_at_a_time(settings: Settings) -> Iterator[None]:
+    """Hold the right to start and stop parts here."""
+    path = settings.home / "run" / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def living(settings: Settings, name: str) -> Living | None:
+    """The part's process, or None when it does not run."""
+    try:
+        kept = read_json(settings.home / "run" / f"{name}.json")
+        if start_ticks(kept["pid"]) != kept["ticks"]:
+            return None
+        return Living(kept["pid"], kept["started_at"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return None
+
+
+def start_ticks(pid: int) -> int | None:
+    """When a process was started, in the kernel's ticks since boot; None when there is none, or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == b"Z" else int(fields[19])
+
+
+def start_part(farm: Farm, name: str) -> None:
+    """Start a part detached from this terminal; raises FarmTrouble when it ends at once."""
+    settings = farm.settings
+    settings.logs.mkdir(parents=True, exist_ok=True)
+    with (settings.logs / f"{name}.out").open("ab") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "buildfarm", "up", "--foreground", name],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=settings.home,
+            env=part_environment(settings),
+            start_new_session=True,
+        )
+    kept = {"pid": child.pid, "ticks": start_ticks(child.pid), "started_at": time.time()}
+    write_json(settings.home / "run" / f"{name}.json", kept)
+
+
+def await_part(farm: Farm, name: str) -> None:
+    """Wait until a part answers; raises FarmTrouble with its last lines when it does not."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while not answers(farm, name):
+        alive = living(farm.settings, name) is not None
+        if not alive or time.monotonic() > deadline:
+            raise FarmTrouble(
+                f"{name} {'does not answer' if alive else 'ended at once'}",
+                details=last_lines(farm.settings, name),
+                resolution=f"See {farm.settings.logs / name}.out and .log beside it.",
+            )
+        time.sleep(0.1)
+
+
+def answers(farm: Farm, name: str) -> bool:
+    """Whether a part does its work: serves its pages, or is attached to the master."""
+    settings = farm.settings
+    if name == "archive":
+        return _get(settings.archive_url + "/") is not None
+    if name == "master":
+        return _get(f"http://{settings.web.host}:{settings.web.port}/api/v2/application.spec") is not None
+    text = _get(f"http://{settings.web.host}:{settings.web.port}/api/v2/workers?name={name}")
+    return text is not None and any(worker["connected_to"] for worker in json.loads(text)["workers"])
+
+
+def _get(url: str) -> bytes | None:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 (our own http address)
+            body: bytes = answer.read(1_000_000)
+            return body
+    except urllib.error.HTTPError as error:
+        return error.read() if error.code < 500 else None
+    except OSError:
+        return None
+
+
+def stop_part(settings: Settings, name: str, number: signal.Signals, limit_s: float = STOP_LIMIT_S) -> bool:
+    """Signal a part and wait for its end, by SIGKILL past the limit; False when it did not run."""
+    one = living(settings, name)
+    if one is None:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(one.pid, number)
+    deadline = time.monotonic() + limit_s
+    while living(settings, name) is not None:
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(one.pid, os.WNOHANG)
+        time.sleep(0.05)
+    (settings.home / "run" / f"{name}.json").unlink(missing_ok=True)
+    return True
+
+
+def last_lines(settings: Settings, name: str, lines: int = 15) -> str:
+    """The end of what a part printed."""
+    found = []
+    for suffix in ("out", "log"):
+        path = settings.logs / f"{name}.{suffix}"
+        if path.is_file():
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - 32 * 1024))
+                found += file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    return "\n".join(found[-lines:])
