@@ -35,7 +35,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Finished:
     """How a child ended.
 
-    ``output`` is stdout (and stderr, when they were merged) up to the limit; ``errors`` is stderr when apart.
+    ``output`` is stdout (and stderr, when they were merged) up to the limit, or only its end where the caller
+    asked for no more; ``errors`` is stderr when apart.
     ``returncode`` is negative for a signal, as subprocess has it.
     """
 
@@ -86,15 +87,20 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     input_bytes: bytes = b"",
+    input_file: BinaryIO | None = None,
+    pass_fds: Sequence[int] = (),
     log: BinaryIO | None = None,
     merge_errors: bool = False,
     limit_bytes: int = OUTPUT_LIMIT_BYTES,
+    keep_bytes: int | None = None,
     check: bool = False,
 ) -> Finished:
     """Run a child to its end and return how it ended.
 
     ``log`` also receives everything as it comes. Past ``timeout_s`` seconds or ``limit_bytes`` of output the
-    child and all it started are killed. ``env`` defaults to ``clean_environment()``, never to our own.
+    child and all it started are killed; with ``keep_bytes`` no more than about the last so many are kept in
+    memory. ``input_file`` is the child's standard input as it is (``input_bytes`` is then not used), and
+    ``pass_fds`` are descriptors that it inherits. ``env`` defaults to ``clean_environment()``, never to our own.
     With ``check`` an unsuccessful end raises FarmTrouble; a missing program always does.
     """
     words = tuple(str(word) for word in argv)
@@ -102,7 +108,8 @@ def run(
     try:
         child = subprocess.Popen(
             words,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE if input_file is None else input_file,
+            pass_fds=tuple(pass_fds),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if merge_errors else subprocess.PIPE,
             cwd=cwd,
@@ -119,7 +126,7 @@ def run(
         streams: dict[object, bytearray] = {
             stream: bytearray() for stream in (child.stdout, child.stderr) if stream is not None
         }
-        ended = _pump(child, streams, input_bytes, log, started + timeout_s, limit_bytes)
+        ended = _pump(child, streams, input_bytes, log, started + timeout_s, limit_bytes, keep_bytes)
         if ended == "done":
             ended = _await_end(child, started + timeout_s)
     finished = Finished(
@@ -154,18 +161,18 @@ def _pump(
     log: BinaryIO | None,
     deadline: float,
     limit_bytes: int,
+    keep_bytes: int | None,
 ) -> str:
-    assert child.stdin is not None
     room = limit_bytes
     with selectors.DefaultSelector() as selector:
         for stream in (child.stdout, child.stderr):
             if stream is not None:
                 selector.register(stream, selectors.EVENT_READ)
         pending = memoryview(input_bytes)
-        if pending:
+        if child.stdin is not None and pending:
             os.set_blocking(child.stdin.fileno(), False)
             selector.register(child.stdin, selectors.EVENT_WRITE)
-        else:
+        elif child.stdin is not None:
             child.stdin.close()
         while selector.get_map():
             left = deadline - time.monotonic()
@@ -175,7 +182,7 @@ def _pump(
             if not ready and child.poll() is not None and _only_strangers_hold_the_pipes(child):
                 return "done"
             for key, _ in ready:
-                if key.fileobj is child.stdin:
+                if child.stdin is not None and key.fileobj is child.stdin:
                     try:
                         pending = pending[os.write(key.fd, pending[:65536]) :]
                     except BrokenPipeError:
@@ -191,7 +198,10 @@ def _pump(
                 if log is not None:
                     log.write(chunk[:room])
                     log.flush()
-                streams[key.fileobj] += chunk[:room]
+                kept = streams[key.fileobj]
+                kept += chunk[:room]
+                if keep_bytes is not None and len(kept) > 2 * keep_bytes:
+                    del kept[:-keep_bytes]
                 room -= len(chunk)
                 if room < 0:
                     return "limit"

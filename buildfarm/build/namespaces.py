@@ -1,0 +1,244 @@
+"""Starting programs in namespaces of their own: whose ids they get, and how they are entered.
+
+How, and why so. The command of a sandbox must be nobody on the host, also when the farm runs as root, so a user
+namespace is made and the subordinate ids of our user (/etc/subuid) are mapped into it by newuidmap and newgidmap;
+ids 0-65535 inside are ids nobody has outside. unshare(1) could do that only from util-linux 2.38 on
+(``--map-auto``; Ubuntu 22.04 has 2.37), and sbuild's way is a Perl program inside a shell command, so
+buildfarm.build.inside makes the system calls itself. Where AppArmor keeps ordinary programs from user namespaces
+(Ubuntu 24.04, ``apparmor_restrict_unprivileged_userns``) ``mmdebstrap --unshare-helper``, which is allowed to,
+makes the user namespace and starts the same program in it.
+
+Directories are handed over as open descriptors: nothing on the way to them need be readable by the ids inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from buildfarm import process
+from buildfarm.errors import FarmTrouble
+from buildfarm.process import Finished
+
+IDS_WANTED = 65536
+APPARMOR_RESTRICTION = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What buildfarm.build.inside is to do.
+
+    Either ``directory`` alone is given: ``argv`` runs as the namespace's root in that directory of the host
+    (for making and removing files that belong to subordinate ids). Or ``layers``: directories that make the root
+    file system, the topmost first, read-only; with ``upper`` and ``work`` changes go there. ``uid`` 0 is the
+    namespace's root, any other an unprivileged user with ``limits`` (names of RLIMIT_*). ``results`` are files
+    below ``cwd`` to read back: (path, host file, size limit in bytes).
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    directory: Path | None = None
+    layers: Sequence[Path] = ()
+    upper: Path | None = None
+    work: Path | None = None
+    network: bool = False
+    uid: int = 0
+    cwd: str = "/"
+    unpack: bool = False
+    scratch_bytes: int = 0
+    scratch_inodes: int = 0
+    limits: Mapping[str, int] = field(default_factory=dict)
+    results: Sequence[tuple[str, Path, int]] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How it ended: the border program's own end, the command's exit status (negative: signal) when it ran to
+    its end, what came of each result (``ok``, ``missing``, ``irregular``, ``too-large``), and where the walls
+    failed, if they did."""
+
+    finished: Finished
+    status: int | None
+    files: Mapping[str, str]
+    failed: str = ""
+    error: str = ""
+
+
+def enter(
+    orders: Orders,
+    *,
+    timeout_s: float,
+    input_file: BinaryIO | None = None,
+    log: BinaryIO | None = None,
+    merge_errors: bool = True,
+    limit_bytes: int = process.OUTPUT_LIMIT_BYTES,
+    keep_bytes: int | None = None,
+) -> Ended:
+    """Carry out ``orders`` and say how it ended; raises FarmTrouble when no namespace can be had."""
+    helper = orders.directory is None and _needs_helper()
+    with contextlib.ExitStack() as stack:
+        report = stack.enter_context(_memory_file("report"))
+        plain = _with_descriptors(orders, stack)
+        plain |= {"report": report.fileno(), "enter": not helper, "host_root": orders.directory is not None}
+        plain |= {"keep": list(_descriptors(plain))}
+        plain |= _id_maps(include_own=orders.uid == 0)
+        told = stack.enter_context(_memory_file("orders", json.dumps(plain).encode()))
+        program = stack.enter_context(_memory_file("inside", _program()))
+        python = "/usr/bin/python3" if helper else os.path.realpath(sys.executable)
+        finished = process.run(
+            [
+                *(["mmdebstrap", "--unshare-helper"] if helper else []),
+                *(python, "-I", "-S", f"/dev/fd/{program.fileno()}", str(told.fileno())),
+            ],
+            timeout_s=timeout_s,
+            input_file=input_file,
+            pass_fds=(told.fileno(), program.fileno(), *plain["keep"]),
+            log=log,
+            merge_errors=merge_errors,
+            limit_bytes=limit_bytes,
+            keep_bytes=keep_bytes,
+        )
+        report.seek(0)
+        return _read_report(report.read(), finished)
+
+
+def run_as_owner(
+    argv: Sequence[str], directory: Path, *, timeout_s: float, input_file: BinaryIO | None = None
+) -> None:
+    """Run a host's tool in ``directory`` as the root of our subordinate ids; raises FarmTrouble if it fails.
+
+    Our own user is mapped in as well (as id 65536), so that it can make files in our directories.
+    """
+    orders = Orders(tuple(argv), process.clean_environment(), directory=directory)
+    ended = enter(orders, timeout_s=timeout_s, input_file=input_file)
+    if ended.status != 0:
+        raise FarmTrouble(
+            f"{argv[0]} {process.how_it_ended(ended.finished) if ended.status is None else f'exited {ended.status}'}"
+            f" in {directory}",
+            details=ended.error or ended.finished.tail(),
+        )
+
+
+def remove_owned_tree(path: Path) -> None:
+    """Remove a tree that belongs to subordinate ids; what is not there is no error."""
+    if path.is_symlink() or path.exists():
+        run_as_owner(["rm", "-rf", "--one-file-system", "--", f"./{path.name}"], path.parent, timeout_s=600)
+
+
+def subordinate_range(path: Path, user: str, uid: int) -> tuple[int, int]:
+    """The first id and the number of ids that ``/etc/subuid`` (or subgid) gives a user; raises FarmTrouble."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    for line in lines:
+        name, _, rest = line.partition(":")
+        first, _, count = rest.partition(":")
+        if name in (user, str(uid)) and first.isdigit() and count.isdigit() and int(count) >= IDS_WANTED:
+            return int(first), IDS_WANTED
+    free = free_range("\n".join(lines))
+    kind = "uids" if path == SUBUID else "gids"
+    raise FarmTrouble(
+        f"{user} has no {IDS_WANTED} subordinate ids in {path}",
+        resolution=f"`make install` adds them; or: sudo usermod --add-sub{kind} "
+        f"{free}-{free + IDS_WANTED - 1} {user}",
+    )
+
+
+def free_range(text: str) -> int:
+    """The first id, 100000 or above, that no line of a subuid file reaches."""
+    ends = [100000]
+    for line in text.splitlines():
+        _, _, rest = line.partition(":")
+        first, _, count = rest.partition(":")
+        if first.isdigit() and count.isdigit():
+            ends.append(int(first) + int(count))
+    return max(ends)
+
+
+def _id_maps(*, include_own: bool) -> dict[str, Any]:
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    maps = {}
+    for name, path, own in (("uid_map", SUBUID, uid), ("gid_map", SUBGID, gid)):
+        first, count = subordinate_range(path, user, uid)
+        maps[name] = [(0, first, count), *([(count, own, 1)] if include_own else [])]
+    return maps
+
+
+def _needs_helper() -> bool:
+    """Whether AppArmor keeps an ordinary user's programs, all but a few, from having powers in a user namespace."""
+    if os.getuid() == 0:
+        return False
+    try:
+        return APPARMOR_RESTRICTION.read_text().strip() == "1"
+    except OSError:
+        return False
+
+
+def _with_descriptors(orders: Orders, stack: contextlib.ExitStack) -> dict[str, Any]:
+    def opened(path: Path | None) -> int | None:
+        if path is None:
+            return None
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+        stack.callback(os.close, fd)
+        return fd
+
+    results = []
+    for name, path, limit in orders.results:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+        stack.callback(os.close, fd)
+        results.append((name, fd, limit))
+    return {
+        "argv": list(orders.argv),
+        "env": dict(orders.env),
+        "directory": opened(orders.directory),
+        "layers": [opened(path) for path in orders.layers],
+        "upper": opened(orders.upper),
+        "work": opened(orders.work),
+        "results": results,
+        "limits": dict(orders.limits),
+        **{
+            name: getattr(orders, name)
+            for name in ("network", "uid", "cwd", "unpack", "scratch_bytes", "scratch_inodes")
+        },
+    }
+
+
+def _descriptors(plain: Mapping[str, Any]) -> Iterator[int]:
+    yield plain["report"]
+    yield from plain["layers"]
+    yield from (plain[name] for name in ("directory", "upper", "work") if plain[name] is not None)
+    yield from (fd for _, fd, _ in plain["results"])
+
+
+def _program() -> bytes:
+    return Path(__file__).with_name("inside.py").read_bytes()
+
+
+@contextlib.contextmanager
+def _memory_file(name: str, content: bytes = b"") -> Iterator[BinaryIO]:
+    with os.fdopen(os.memfd_create(name), "w+b") as file:
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
+def _read_report(text: bytes, finished: Finished) -> Ended:
+    if not text:
+        return Ended(finished, None, {})
+    data = json.loads(text)
+    return Ended(
+        finished, data.get("status"), data.get("files", {}), data.get("failed", ""), data.get("error", "")
+    )

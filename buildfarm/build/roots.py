@@ -1,0 +1,268 @@
+"""Root file systems: one tarball for each series, architecture and package list, made by mmdebstrap and kept.
+
+A tarball is made beside its place and renamed into it, under a lock: of two that want it one makes it and the
+other waits. ``KEY.json`` beside ``KEY.tar`` says when it was made and of what; a root older than a week is made
+again, and kept in use when that fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from buildfarm import process
+from buildfarm.build.apt_sources import AptSources, find_sources, read_host
+from buildfarm.errors import FarmError, FarmTrouble
+from buildfarm.files import read_json, sha256_of, write_json
+from buildfarm.settings import Settings
+
+DAY_S = 86400
+MAX_AGE_S = 7 * DAY_S
+MAKE_TIMEOUT_S = 3600
+RECIPE_VERSION = 1
+BASE_PACKAGES = ("debhelper", "eatmydata", "fakeroot")
+BUILDER_UID = 1000
+FAST_DISK = Path("/dev/shm")  # noqa: S108 (only a place for directories with names of our own)
+FAST_DISK_WANTED_BYTES = 4 << 30
+
+# man-db's index is of no use in a build and costs seconds; nothing may start a service; "builder" is who builds.
+_CUSTOMIZE = (
+    'rm -f "$1/var/lib/man-db/auto-update"',
+    'printf "#!/bin/sh\\nexit 101\\n" > "$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d"',
+    f'chroot "$1" useradd --uid {BUILDER_UID} --user-group --no-create-home --home-dir /build/home'
+    ' --shell /bin/sh builder && mkdir -p "$1/build"',
+)
+
+
+@dataclass(frozen=True)
+class RootSpec:
+    """What a root is made of. ``packages`` come on top of the buildd variant and ``BASE_PACKAGES``."""
+
+    series: str
+    architecture: str
+    sources: AptSources
+    packages: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name of this root in the cache: hex SHA-256 over all that decides its content."""
+        content = [
+            RECIPE_VERSION,
+            self.series,
+            self.architecture,
+            sorted({*BASE_PACKAGES, *self.packages}),
+            self.sources.text,
+            self.sources.settings,
+            _CUSTOMIZE,
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root in the cache. ``sha256`` is the tarball's; ``made_at`` seconds since the epoch, UTC;
+    ``packages`` are "name=version". ``note`` tells what is not as wished, for the stage's ``assumed``."""
+
+    key: str
+    series: str
+    architecture: str
+    made_at: float
+    sha256: str
+    size_bytes: int
+    packages: tuple[str, ...]
+    tarball: Path
+    note: str = ""
+
+
+def native_architecture() -> str:
+    """The host's Debian architecture."""
+    return process.run(["dpkg", "--print-architecture"], timeout_s=30, check=True).text.strip()
+
+
+def require_native(architecture: str) -> None:
+    """Raise FarmTrouble when roots of ``architecture`` cannot run on this machine."""
+    native = native_architecture()
+    if architecture not in (native, "i386" if native == "amd64" else native):
+        raise FarmTrouble(
+            f"this machine is {native} and cannot build for {architecture}",
+            resolution=f"Give the farm a worker of architecture {architecture}, or leave it out of the recipe's "
+            "architectures. (Foreign code through qemu-user is not set up: what it builds is not trusted.)",
+        )
+
+
+def spec_for(settings: Settings, series: str, architecture: str, packages: Sequence[str] = ()) -> RootSpec:
+    """The root that the farm uses for a series and architecture; raises UsageError for an unknown series."""
+    sources = find_sources(series, architecture, settings.series.get(series), read_host())
+    return RootSpec(series, architecture, sources, tuple(sorted(packages)))
+
+
+def roots_directory(cache: Path) -> Path:
+    """Where the tarballs lie."""
+    return cache / "roots"
+
+
+def get_root(spec: RootSpec, cache: Path, log: BinaryIO, *, max_age_s: float = MAX_AGE_S) -> Root:
+    """The root for ``spec``, from the cache while it is young enough, else made now.
+
+    Raises FarmTrouble when it cannot be made and there is no older one to use.
+    """
+    directory = roots_directory(cache)
+    if (kept := _fresh(directory, spec.key, max_age_s)) is not None:
+        return kept
+    with locked(directory / f"{spec.key}.lock"):
+        if (kept := _fresh(directory, spec.key, max_age_s)) is not None:
+            return kept
+        old = read_root(directory, spec.key)
+        try:
+            return make_root(spec, directory, log)
+        except FarmError as error:
+            if old is None:
+                raise
+            days = (time.time() - old.made_at) / DAY_S
+            return replace(old, note=f"the root is {days:.0f} days old: making it again failed ({error.brief})")
+
+
+def make_root(spec: RootSpec, directory: Path, log: BinaryIO) -> Root:
+    """Make the root now and put it in the cache; raises FarmTrouble with mmdebstrap's last lines."""
+    require_native(spec.architecture)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=directory) as name:
+        making = Path(name)
+        # mmdebstrap's child in the user namespace reads its sources from standard input, not from this directory.
+        tarball, listing = making / "root.tar", making / "packages"
+        _say(log, f"making a root of {spec.series} for {spec.architecture} (about half a minute)")
+        started = time.monotonic()
+        with (making / "sources").open("w+b") as sources:
+            sources.write(spec.sources.text.encode())
+            sources.seek(0)
+            finished = process.run(
+                _mmdebstrap(spec, tarball, listing),
+                timeout_s=MAKE_TIMEOUT_S,
+                env=process.clean_environment(TMPDIR=str(_scratch_place())),
+                input_file=sources,
+                merge_errors=True,
+                log=log,
+            )
+        if not finished.ok or not tarball.is_file():
+            raise FarmTrouble(
+                f"mmdebstrap {process.how_it_ended(finished)} making a root of {spec.series}",
+                details=_error_lines(finished.text) or finished.tail(),
+                resolution="Is the mirror in reach? `buildfarm root make "
+                f"--series {spec.series}` shows everything it says.",
+            )
+        root = Root(
+            spec.key,
+            spec.series,
+            spec.architecture,
+            time.time(),
+            sha256_of(tarball),
+            tarball.stat().st_size,
+            tuple(sorted(listing.read_text(encoding="utf-8").split())),
+            directory / f"{spec.key}.tar",
+        )
+        tarball.replace(root.tarball)
+        write_json(directory / f"{spec.key}.json", asdict(root) | {"tarball": root.tarball.name})
+        _say(log, f"made in {time.monotonic() - started:.0f} s: {root.size_bytes / 1e6:.0f} MB")
+        return root
+
+
+def read_root(directory: Path, key: str) -> Root | None:
+    """What the cache has under ``key``, whatever its age."""
+    try:
+        data = read_json(directory / f"{key}.json")
+        root = Root(**data | {"tarball": directory / data["tarball"], "packages": tuple(data["packages"])})
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return root if root.tarball.is_file() else None
+
+
+def list_roots(cache: Path) -> list[Root]:
+    """All roots in the cache, the youngest first."""
+    directory = roots_directory(cache)
+    found = (read_root(directory, path.stem) for path in directory.glob("*.json"))
+    return sorted((root for root in found if root is not None), key=lambda root: -root.made_at)
+
+
+def collect_roots(cache: Path, *, max_age_s: float, now: float) -> list[Root]:
+    """Remove roots made more than ``max_age_s`` ago that nobody is making just now; returns what went."""
+    gone = []
+    for root in list_roots(cache):
+        if now - root.made_at > max_age_s:
+            with locked(roots_directory(cache) / f"{root.key}.lock"):
+                root.tarball.unlink(missing_ok=True)
+                root.tarball.with_suffix(".json").unlink(missing_ok=True)
+            gone.append(root)
+    return gone
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file (flock) for the length of a ``with`` block; waits for whoever has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+
+
+def _fresh(directory: Path, key: str, max_age_s: float) -> Root | None:
+    root = read_root(directory, key)
+    return root if root is not None and time.time() - root.made_at < max_age_s else None
+
+
+def _mmdebstrap(spec: RootSpec, tarball: Path, listing: Path) -> list[str]:
+    carried = [f"--aptopt={line}" for line in spec.sources.settings]
+    keys = [f"upload {shlex.quote(str(path))} {shlex.quote(str(path))}" for path in spec.sources.keyrings]
+    keyrings = [f'mkdir -p "$1"{shlex.quote(str(path.parent))}' for path in spec.sources.keyrings]
+    show = "chroot \"$1\" dpkg-query -W -f '${Package}=${Version}\\n' > \"$1/packages.txt\""
+    fetch = f"download /packages.txt {shlex.quote(str(listing))}"
+    hooks = (*keyrings, *keys, *_CUSTOMIZE, show, fetch, 'rm "$1/packages.txt"')
+    return [
+        "mmdebstrap",
+        "--variant=buildd",
+        "--format=tar",
+        f"--architectures={spec.architecture}",
+        f"--include={','.join(sorted({*BASE_PACKAGES, *spec.packages}))}",
+        "--dpkgopt=force-unsafe-io",
+        *carried,
+        # The package lists stay in: `apt-get update` in a build then fetches only what is newer.
+        "--skip=cleanup/apt/lists",
+        *(f"--customize-hook={hook}" for hook in hooks),
+        spec.series,
+        str(tarball),
+        "-",
+    ]
+
+
+def _scratch_place() -> Path:
+    """Where to unpack for a while: in memory when there is plenty and the mount allows it, else on disk."""
+    with contextlib.suppress(OSError):
+        status = os.statvfs(FAST_DISK)
+        unfit = os.ST_NODEV | os.ST_NOEXEC | os.ST_NOSUID
+        if not status.f_flag & unfit and status.f_bavail * status.f_frsize >= FAST_DISK_WANTED_BYTES:
+            return FAST_DISK
+    return Path("/var/tmp")  # noqa: S108 (mmdebstrap makes its own directory there)
+
+
+def fast_disk_has_room(wanted_bytes: int = FAST_DISK_WANTED_BYTES) -> bool:
+    """Whether /dev/shm has that much free."""
+    return FAST_DISK.is_dir() and shutil.disk_usage(FAST_DISK).free >= wanted_bytes
+
+
+def _error_lines(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.startswith(("E: ", "W: ", "Err:"))]
+    return "\n".join(lines[-12:])
+
+
+def _say(log: BinaryIO, line: str) -> None:
+    log.write(line.encode() + b"\n")
+    log.flush()
