@@ -152,10 +152,12 @@ apt_get() {
 # --- 2. id ranges: who builds in a user namespace needs 65536 ids of its own (subuid(5)); root has none by itself
 
 give_id_ranges() {
+    first=$(cat /etc/subuid /etc/subgid 2>/dev/null | awk -f scripts/next-subid.awk)
+    last=$((first + RANGE_LENGTH - 1))
     give_id_range /etc/subuid --add-subuids
     give_id_range /etc/subgid --add-subgids
     if ! unshare --user --map-root-user true 2>/dev/null; then
-        note "warning: this kernel refuses user namespaces to $(id -un), and clean builds need them"
+        note "warning: user namespaces are refused to $(id -un) here, and clean builds need them"
         note "see: sysctl kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns"
     fi
 }
@@ -166,8 +168,6 @@ give_id_range() { # FILE, USERMOD'S OPTION
         return
     fi
     only_checking "a range in $1" && return
-    first=$(cat /etc/subuid /etc/subgid 2>/dev/null | awk -f scripts/next-subid.awk)
-    last=$((first + RANGE_LENGTH - 1))
     # usermod knows only the users of /etc/passwd; for one of a directory service the line is added here.
     as_root usermod "$2" "$first-$last" "$(id -un)" 2>/dev/null ||
         echo "$(id -un):$first:$RANGE_LENGTH" | as_root tee -a "$1" >/dev/null
