@@ -11,7 +11,7 @@ def job_for(recipe: Recipe, revision: str, run_id: str) -> Job:
     return Job(
         run_id=run_id,
         recipe=recipe.name,
-        trunk=_branch(recipe.trunk),
+        trunk=branch_of(recipe),
         revision=revision,
         archive=recipe.publish,
         series=recipe.series,
@@ -23,6 +23,11 @@ def job_for(recipe: Recipe, revision: str, run_id: str) -> Job:
         unittest=_unittest(recipe.unittest) if recipe.unittest is not None else None,
         build=BuildRules(recipe.build.timeout_s, recipe.build.lintian_fail_on),
     )
+
+
+def branch_of(recipe: Recipe) -> Branch:
+    """The branch that is watched for ``recipe``."""
+    return _branch(recipe.trunk)
 
 
 def _branch(part: BranchPart) -> Branch:

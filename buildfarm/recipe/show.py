@@ -91,7 +91,7 @@ def _scalar(value: Any) -> str:
     """A scalar as YAML: bare where nothing else could be read from it, as JSON otherwise (which YAML takes)."""
     bare = (
         isinstance(value, str)
-        and re.fullmatch(r"[A-Za-z0-9_/.][A-Za-z0-9_/.+~=:@-]*", value)
+        and re.fullmatch(r"(-{1,2}(?=[A-Za-z]))?[A-Za-z0-9_/.][A-Za-z0-9_/.+~=:@-]*", value)
         and not value.endswith(":")
         and isinstance(plain_scalar(value), str)
     )
