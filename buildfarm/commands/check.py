@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.errors import UsageError
-from buildfarm.recipe import Problem, RecipeBook
+from buildfarm.recipe import Problem, RecipeBook, load_farm_recipes
 from buildfarm.settings import load_settings
 
 
@@ -39,13 +39,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _load(files: list[Path]) -> RecipeBook:
-    from buildfarm.recipe.host import host_architecture, host_series
-    from buildfarm.recipe.loading import TEMPLATES_DIRECTORY, Defaults, load_files, load_recipes, yaml_files
+    from buildfarm.recipe.host import host_defaults
+    from buildfarm.recipe.loading import TEMPLATES_DIRECTORY, load_files, yaml_files
 
     settings = load_settings()
-    defaults = Defaults((host_series(),), (host_architecture(),))
     if not files:
-        return load_recipes(settings.recipes, defaults.series, defaults.architectures)
+        return load_farm_recipes(settings)
     if missing := [file for file in files if not file.exists()]:
         raise UsageError(f"{missing[0]} is not there", resolution="Without arguments every recipe is checked.")
     wanted = {file.resolve() for file in files}
@@ -54,7 +53,7 @@ def _load(files: list[Path]) -> RecipeBook:
     strange = sorted(wanted - {file.resolve() for file in known})
     templates = settings.recipes / TEMPLATES_DIRECTORY
     strange = [file for file in strange if file.parent != templates.resolve()]
-    book = load_files([*known, *strange], templates, defaults)
+    book = load_files([*known, *strange], templates, host_defaults())
     return RecipeBook(
         {name: recipe for name, recipe in book.recipes.items() if recipe.file.resolve() in wanted},
         tuple(problem for problem in book.problems if problem.file.resolve() in wanted),

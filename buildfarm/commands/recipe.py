@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from buildfarm.farm import open_farm
-from buildfarm.recipe import Recipe, RecipeBook
+from buildfarm.recipe import Recipe, RecipeBook, load_farm_recipes
+from buildfarm.settings import load_settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List or show."""
-    book = open_farm().book
+    book = load_farm_recipes(load_settings())
     if args.action == "list":
         return _list(book, args.format)
     _show(book.find(args.name), with_origins=args.origin, output=args.format)

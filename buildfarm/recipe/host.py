@@ -7,8 +7,10 @@ from pathlib import Path
 
 from buildfarm.errors import FarmTrouble
 from buildfarm.process import run
+from buildfarm.recipe.loading import Defaults, RecipeBook, load_recipes
 from buildfarm.recipe.problem import RuleError
 from buildfarm.recipe.rules import check_architecture, check_series
+from buildfarm.settings import Settings
 
 OS_RELEASE = Path("/etc/os-release")
 
@@ -34,3 +36,14 @@ def host_architecture(dpkg: str = "dpkg") -> str:
         return check_architecture(finished.text.strip())
     except RuleError as error:
         raise FarmTrouble(f"dpkg names no architecture: {error}") from error
+
+
+def host_defaults() -> Defaults:
+    """What recipes are built for that do not say it: this host's series and architecture; raises FarmTrouble."""
+    return Defaults((host_series(),), (host_architecture(),))
+
+
+def load_farm_recipes(settings: Settings) -> RecipeBook:
+    """The recipes of the farm, with this host's series and architecture where a recipe names none."""
+    defaults = host_defaults()
+    return load_recipes(settings.recipes, defaults.series, defaults.architectures)
