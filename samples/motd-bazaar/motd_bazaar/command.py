@@ -9,7 +9,7 @@ from motd_bazaar import saying_of, sayings
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the saying of a day; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="motd-bazaar", description="Print a saying about releases, one a day.")
+    parser = argparse.ArgumentParser(prog="motd-bazaar", description="Print the day's saying.")
     parser.add_argument(
         "--date",
         type=datetime.date.fromisoformat,
