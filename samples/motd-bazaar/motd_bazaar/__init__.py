@@ -12,7 +12,7 @@ def sayings() -> list[str]:
 
 
 def saying_of(day: datetime.date, choices: Sequence[str]) -> str:
-    """The saying of a day: each day the next of ``choices``, and round again; raises ValueError when none."""
+    """The saying of a day, each day the next of ``choices``; raises ValueError when there is none."""
     if not choices:
         raise ValueError("there is no saying to choose from")
     return choices[day.toordinal() % len(choices)]
