@@ -1,0 +1,1 @@
+"""A breezy plugin, installed by ``buildfarm hook install``."""
