@@ -1,1 +1,1 @@
-"""Archives, each behind one interface: the embedded one, and Launchpad."""
+"""Archives behind one door; ``local.py`` is the embedded archive's public interface."""

@@ -1,0 +1,278 @@
+"""Putting a checked upload into the publishing history: the archive's rules, inside one transaction.
+
+The rules are Launchpad's: the same content again is already there; a file name means the same bytes for ever; a
+version must be higher than the active one of its series; binaries belong to a source of the PPA.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from ppa_tools.archives import history as h
+from ppa_tools.archives import indexes
+from ppa_tools.archives.checks import BinaryUpload, Deb, SourceUpload, UploadedFile
+from ppa_tools.archives.domination import Arrival, Build, Standing, plan_arrival
+from ppa_tools.archives.errors import UploadRefused
+from ppa_tools.archives.pool import Pool, pool_directory
+from ppa_tools.debversion import version_key
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of an upload; ``architecture`` is "source" for a source. ``already``: nothing has changed."""
+
+    archive: str
+    series: str
+    architecture: str
+    source: str
+    version: str
+    changes_sha256: str
+    already: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where and when an upload is put in."""
+
+    conn: Connection
+    pool: Pool
+    ppa: h.PPA
+    series: h.Series
+    now: float
+
+    def refuse_other_bytes(self, name: str, sha256: str) -> None:
+        """A name once used means the same bytes for ever."""
+        known = h.bytes_of_name(self.conn, self.ppa.id, name)
+        if known not in (None, sha256):
+            raise UploadRefused(
+                f"{name} is already in {self.ppa.address} with other content (SHA-256 {known}, not {sha256}); "
+                "a file name stands for the same content for ever: use a new version"
+            )
+
+
+def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
+    """Publish a source upload, and supersede the older version; raises UploadRefused."""
+    source, version = upload.dsc.source, upload.dsc.version
+    conn, series = scene.conn, scene.series
+    receipt = Receipt(
+        str(scene.ppa.address), series.name, "source", source, version, upload.changes_sha256, already=False
+    )
+    publications = h.select_source_publications(conn, scene.ppa, series=series.name, source=source)
+    if _source_is_there(scene, upload, publications):
+        return replace(receipt, already=True)
+    active = [one for one in publications if one.span.status in h.ACTIVE]
+    for one in active:
+        if version_key(version) <= version_key(one.version):
+            raise UploadRefused(
+                f"{source} {version} is not newer than {one.version}, "
+                f"which {scene.ppa.address} has in {series.name}"
+            )
+    for file in upload.dsc.files:
+        scene.refuse_other_bytes(file.name, file.sha256)
+    for missing in upload.left_out:
+        if h.bytes_of_name(conn, scene.ppa.id, missing.name) is None:
+            raise UploadRefused(
+                f"the .dsc names {missing.name}, which did not come and is not in {scene.ppa.address}; "
+                "upload it with the source (dpkg-buildpackage -sa)"
+            )
+    release_id = _keep_source(scene, upload)
+    why = f"uploaded by {upload.changes.changed_by}"
+    new_id = h.add_source_publication(conn, series, release_id, source, version, scene.now, upload.uploader, why)
+    h.supersede_sources(
+        conn, [one.id for one in active], new_id, scene.now, upload.uploader, f"{version} has come"
+    )
+    h.mark_dirty(conn, series.id)
+    return receipt
+
+
+def accept_binaries(scene: Scene, upload: BinaryUpload, architecture: str, worker: str) -> Receipt:
+    """Publish binaries beside their source, and supersede what they replace; raises UploadRefused."""
+    source, version = upload.changes.source, upload.changes.source_version
+    conn, series = scene.conn, scene.series
+    found = h.select_source_publications(conn, scene.ppa, series=series.name, source=source, version=version)
+    if not found:
+        raise UploadRefused(
+            f"{scene.ppa.address} has no {source} {version} in {series.name}: its source comes first"
+        )
+    receipt = Receipt(
+        *(str(scene.ppa.address), series.name, architecture, source, version, upload.changes_sha256),
+        already=False,
+        notes=tuple(f"{name} is kept but not published" for name in upload.unpublished),
+    )
+    for deb in upload.debs:
+        scene.refuse_other_bytes(deb.file.name, deb.file.digests.sha256)
+    release_id = found[-1].release_id
+    before = [one for one in h.uploads_of(conn, release_id, series.id) if one.architecture == architecture]
+    if before and all(h.find_binary_release(conn, release_id, deb.file.name) for deb in upload.debs):
+        return replace(receipt, already=True)
+    if found[-1].span.status is h.Status.DELETED:
+        raise UploadRefused(f"{source} {version} was deleted from {scene.ppa.address}")
+    _keep_files(scene, upload.files, {deb.file.name for deb in upload.debs}, source)
+    releases = [(deb, _keep_deb(scene, deb, release_id)) for deb in upload.debs]
+    build = Build(source, version, architecture, h.source_architectures(conn, release_id))
+    late = _publish_debs(scene, releases, build, worker)
+    h.add_upload(
+        conn,
+        series,
+        architecture,
+        upload.changes_sha256,
+        release_id,
+        [(file.name, file.digests.sha256) for file in upload.files],
+        scene.now,
+        worker,
+    )
+    h.mark_dirty(conn, series.id)
+    return replace(receipt, notes=(*receipt.notes, *late))
+
+
+def _source_is_there(scene: Scene, upload: SourceUpload, publications: tuple[h.SourcePublication, ...]) -> bool:
+    """Whether this very source is or was in the series; raises UploadRefused when another is by this version."""
+    conn, dsc = scene.conn, upload.dsc
+    release = h.find_source_release(conn, scene.ppa.id, dsc.source, dsc.version)
+    if release is None:
+        return False
+    if release.payload_sha256 != upload.payload_sha256:
+        raise UploadRefused(
+            f"{dsc.source} {dsc.version} is already in {scene.ppa.address} with other content, uploaded as "
+            f"{dsc.version}: use a higher version"
+        )
+    if any(one.release_id == release.id and one.span.status != h.Status.DELETED for one in publications):
+        return True
+    everywhere = h.select_source_publications(conn, scene.ppa, source=dsc.source, version=dsc.version)
+    if others := sorted({one.series for one in everywhere} - {scene.series.name}):
+        raise UploadRefused(
+            f"{dsc.source} {dsc.version} is already in {', '.join(others)} of {scene.ppa.address}; "
+            "each series needs a version of its own"
+        )
+    return False
+
+
+def _keep_source(scene: Scene, upload: SourceUpload) -> int:
+    """Keep the upload's files and content; the id of its release."""
+    conn, dsc = scene.conn, upload.dsc
+    names = {upload.dsc_file.name, *(file.name for file in dsc.files)}
+    release = h.find_source_release(conn, scene.ppa.id, dsc.source, dsc.version)
+    if release is not None:  # deleted before, and back again: the .dsc that is kept stays the one
+        names.discard(upload.dsc_file.name)
+    _keep_files(scene, upload.files, names, dsc.source)
+    if release is not None:
+        release_id = release.id
+    else:
+        stanza = indexes.source_stanza(dsc, upload.dsc_file, dsc.files, pool_directory(dsc.source))
+        release_id = h.add_source_release(
+            conn,
+            scene.ppa.id,
+            dsc.source,
+            dsc.version,
+            dsc.architectures,
+            upload.payload_sha256,
+            stanza,
+            [(file.name, file.sha256) for file in (upload.dsc_file, *dsc.files)],
+        )
+    h.add_upload(
+        conn,
+        scene.series,
+        "source",
+        upload.changes_sha256,
+        release_id,
+        [(file.name, file.digests.sha256) for file in upload.files],
+        scene.now,
+        upload.uploader,
+    )
+    return release_id
+
+
+def _keep_files(scene: Scene, files: tuple[UploadedFile, ...], pooled: set[str], source: str) -> None:
+    """Adopt an upload's files; those in ``pooled`` get their names in the PPA."""
+    scene.pool.adopt((file.path, file.digests.sha256) for file in files)
+    directory = pool_directory(source)
+    for file in files:
+        h.add_file(scene.conn, file.digests)
+        if file.name in pooled:
+            scene.refuse_other_bytes(file.name, file.digests.sha256)
+            h.name_file(scene.conn, scene.ppa.id, file.name, file.digests.sha256, f"{directory}/{file.name}")
+
+
+def _keep_deb(scene: Scene, deb: Deb, source_release_id: int) -> int:
+    known = h.find_binary_release(scene.conn, source_release_id, deb.file.name)
+    if known is not None:
+        return known
+    control, digests = deb.control, deb.file.digests
+    pool_path = f"{pool_directory(control.source)}/{deb.file.name}"
+    return h.add_binary_release(
+        scene.conn,
+        source_release_id,
+        control.package,
+        control.version,
+        control.architecture,
+        deb.file.name,
+        digests.sha256,
+        indexes.package_stanza(control, pool_path, digests),
+    )
+
+
+def _publish_debs(scene: Scene, releases: list[tuple[Deb, int]], build: Build, worker: str) -> tuple[str, ...]:
+    """Add the publications and end what they replace; notes on what came too late to be seen."""
+    arrivals = [
+        Arrival(index, deb.control.package, deb.control.version, deb.control.architecture, release_id)
+        for deb, release_id in releases
+        for index in (
+            scene.series.architectures if deb.control.architecture == "all" else (deb.control.architecture,)
+        )
+    ]
+    plan = plan_arrival(build, arrivals, _standing(scene, build, {arrival.package for arrival in arrivals}))
+    successors = {(one.index, one.package): _add_publication(scene, one, build, worker) for one in plan.visible}
+    for row in plan.ended:
+        why = f"{build.source} {build.version} has come"
+        new_id = successors.get((row.index, row.package))
+        h.supersede_binaries(scene.conn, [row.id], new_id, scene.now, worker, why)
+    notes = set()
+    for arrival, over in plan.outdated:
+        why = f"{build.source} {over.source_version} was built before it"
+        new_id = _add_publication(scene, arrival, build, worker)
+        h.supersede_binaries(scene.conn, [new_id], over.id, scene.now, worker, why)
+        notes.add(f"{arrival.package} {arrival.version} is superseded already: {why}")
+    return tuple(sorted(notes))
+
+
+def _add_publication(scene: Scene, arrival: Arrival, build: Build, worker: str) -> int:
+    return h.add_binary_publication(
+        scene.conn,
+        scene.series,
+        arrival.index,
+        arrival.release_id,
+        now=scene.now,
+        by=worker,
+        package=arrival.package,
+        version=arrival.version,
+        architecture=arrival.architecture,
+        source=build.source,
+        source_version=build.version,
+        why=f"built on {build.built_on} from {build.source} {build.version}",
+    )
+
+
+def _standing(scene: Scene, build: Build, packages: set[str]) -> list[Standing]:
+    """The active binaries of the same source, and of any source with these package names."""
+
+    def select(**those: Any) -> tuple[h.BinaryPublication, ...]:
+        return h.select_binary_publications(scene.conn, scene.ppa, series=scene.series.name, active=True, **those)
+
+    rows = {row.id: row for row in (*select(source=build.source), *select(packages=sorted(packages)))}
+    return [
+        Standing(
+            row.id,
+            row.index_architecture,
+            row.package,
+            row.version,
+            row.architecture,
+            row.release_id,
+            row.source,
+            row.source_version,
+        )
+        for row in rows.values()
+    ]

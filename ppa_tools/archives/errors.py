@@ -1,0 +1,19 @@
+"""What goes wrong with an archive, in words for whoever asked."""
+
+from __future__ import annotations
+
+
+class ArchiveError(Exception):
+    """The archive cannot do what it was asked; the message says why."""
+
+
+class UnknownPPA(ArchiveError):
+    """There is no such PPA, or it has no such series."""
+
+
+class UploadRefused(ArchiveError):
+    """An upload breaks a rule; the message is the reason. Sending it again changes nothing."""
+
+
+class ArchiveUnreachable(ArchiveError):
+    """The archive did not answer, or answered that it is in trouble itself; trying again may help."""
