@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from buildfarm.recipe import RecipeBook, load_recipes
-from buildfarm.recipe.host import host_architecture, host_series
+from buildfarm.recipe import RecipeBook, load_farm_recipes
 from buildfarm.secrets_store import ensure_secret
 from buildfarm.settings import Settings, load_settings
 
@@ -40,11 +39,6 @@ class Farm:
 
     def ensure_archives(self) -> None:
         """Make the embedded PPAs that recipes publish to, with the farm's upload key as their uploader."""
-        from ppa_tools.archives.local import LocalArchive
-
-        from buildfarm.keys import public_key
-        from ppa_tools.address import parse_address
-
         wanted: dict[str, tuple[set[str], set[str]]] = {}
         for recipe in self.book.recipes.values():
             series, architectures = wanted.setdefault(recipe.publish, (set(), set()))
@@ -53,6 +47,10 @@ class Farm:
         local = {name: sets for name, sets in wanted.items() if name.startswith("local:")}
         if not local:
             return
+        from buildfarm.keys import public_key
+        from ppa_tools.address import parse_address
+        from ppa_tools.archives.local import LocalArchive
+
         key = public_key(self.settings)
         archive = LocalArchive(self.settings.archive_root)
         for name, (series, architectures) in sorted(local.items()):
@@ -64,4 +62,4 @@ class Farm:
 def open_farm(root: Path | None = None) -> Farm:
     """The farm of a checkout, found as ``load_settings`` finds it when ``root`` is None."""
     settings = load_settings(root)
-    return Farm(settings, load_recipes(settings.recipes, (host_series(),), (host_architecture(),)))
+    return Farm(settings, load_farm_recipes(settings))

@@ -32,16 +32,18 @@ from buildfarm.settings import HOME_VARIABLE, ROOT_VARIABLE, Settings
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0
 
+# `buildbot upgrade-master` knows a master's directory by the application's name, and reads `configfile`.
 MASTER_TAC = """\
 from twisted.application import service
 from twisted.python.log import FileLogObserver, ILogObserver
 from twisted.python.logfile import LogFile
 from buildbot.master import BuildMaster
 
-application = service.Application("buildfarm")
+application = service.Application('buildmaster')
 logfile = LogFile.fromFullPath({log!r}, rotateLength=10_000_000, maxRotatedFiles=5)
 application.setComponent(ILogObserver, FileLogObserver(logfile).emit)
-master = BuildMaster({basedir!r}, {config!r}, 0o022)
+configfile = {config!r}
+master = BuildMaster({basedir!r}, configfile, 0o022)
 master.setServiceParent(application)
 """
 
@@ -125,7 +127,8 @@ def _upgrade_database(settings: Settings, basedir: Path) -> None:
     mark = basedir / "database-version"
     if mark.is_file() and mark.read_text(encoding="utf-8") == version:
         return
-    argv = [sys.executable, "-m", "buildbot", "upgrade-master", "--quiet", basedir]
+    run_buildbot = "from buildbot.scripts.runner import run; run()"
+    argv = [sys.executable, "-c", run_buildbot, "upgrade-master", "--quiet", str(basedir)]
     run(argv, timeout_s=600, cwd=basedir, env=part_environment(settings), merge_errors=True, check=True)
     write_atomically(mark, version.encode())
 
@@ -188,7 +191,7 @@ def start_part(farm: Farm, name: str) -> None:
     """Start a part detached from this terminal; raises FarmTrouble when it ends at once."""
     settings = farm.settings
     settings.logs.mkdir(parents=True, exist_ok=True)
-    with (settings.logs / f"{name}.out").open("ab") as out:
+    with (settings.logs / f"{name}.out").open("wb") as out:
         child = subprocess.Popen(
             [sys.executable, "-m", "buildfarm", "up", "--foreground", name],
             stdin=subprocess.DEVNULL,

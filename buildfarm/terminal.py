@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from buildfarm.history import History, Run
+from buildfarm.history.explain import explain
 from buildfarm.pipeline import stages_of, tasks_of
 from buildfarm.verdict import Verdict
 
@@ -80,15 +81,15 @@ def run_title(run: Run, now: float) -> Text:
     state = run.verdict.value if run.verdict else "running"
     seconds = (run.ended_at or now) - run.seen_at
     title = Text(f"{run.run_id}  ", style="bold")
-    title.append(f"r{run.revno} {short_revision(run)} ", style="not bold")
+    title.append(f"{short_revision(run)} ", style="not bold")
     title.append(run.summary[:60], style="not bold italic")
     title.append(f"  {MARKS[state]} {state if run.verdict else 'running'} {seconds:.0f} s", style=STYLES[state])
     return title
 
 
 def short_revision(run: Run) -> str:
-    """A revision as people write it: seven characters of a git commit, a Bazaar revision's last part."""
-    return run.revision[:7] if run.job.trunk.vcs == "git" else run.revision.rsplit("-", 1)[-1][:7]
+    """A revision as people write it: its number in Bazaar, with the start of its id in git."""
+    return f"r{run.revno} {run.revision[:10]}" if run.job.trunk.vcs == "git" else f"r{run.revno}"
 
 
 def stage_state(row: Any, now: float, *, ended: bool) -> tuple[str, float | None, str]:
@@ -119,6 +120,17 @@ def new_lines(history: History, run: Run, said: set[tuple[str, ...]]) -> list[st
             f"{run.run_id:18} {MARKS[run.verdict.value]} {run.verdict:7} in all {seconds:.0f} s: {run.summary}"
         )
     return lines
+
+
+def failures(history: History, runs: Sequence[Run]) -> list[str]:
+    """What a person reads about each stage that did not pass, as on its page."""
+    texts = []
+    for run in runs:
+        for row in history.stage_rows(run):
+            result = history.stage_result(run, row.stage, row.target)
+            if result is not None and result.verdict in (Verdict.FAIL, Verdict.ERROR):
+                texts.append(explain(run, result))
+    return texts
 
 
 def all_ended(runs: Sequence[Run]) -> bool:

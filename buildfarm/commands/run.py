@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the stages and say what they came to."""
     from buildfarm.farm import open_farm
     from buildfarm.pipeline.local import local_steps, run_steps
-    from buildfarm.recipe import branch_of, job_for
+    from buildfarm.pipeline.pin import pin_parts
+    from buildfarm.recipe.jobs import branch_of, job_for
     from buildfarm.trunk import open_trunk
     from buildfarm.workspace import Workspace
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         )
     revision = open_trunk(branch_of(recipe), farm.settings.cache).resolve(args.revision)
     path = args.workspace or farm.settings.home / "local" / f"{recipe.name}-{revision[-12:]}"
-    job = job_for(recipe, revision, f"{recipe.name}-local")
+    job = pin_parts(job_for(recipe, revision, f"{recipe.name}-local"), farm.settings.cache)
     steps = local_steps(job, args.until, publish=args.publish)
     results = list(
         run_steps(

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         state = one.verdict.value if one.verdict else "running"
         age = _age(now - (one.ended_at or one.seen_at))
         print(
-            f"  {MARKS[state]} {state:8} {one.run_id:20} r{one.revno} {short_revision(one)}"
+            f"  {MARKS[state]} {state:8} {one.run_id:20} {short_revision(one):16}"
             f"  {age:>6} ago  {one.summary[:50]}"
         )
     return 1 if missing else 0

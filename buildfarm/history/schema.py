@@ -65,6 +65,7 @@ tasks = Table(
     Column("verdict", String(10)),
     Column("reason", Text, nullable=False, default=""),
     Column("attempts", Integer, nullable=False, default=0),
+    Column("forgiven", Integer, nullable=False, default=0),
     Column("not_before", Float, nullable=False, default=0.0),
     Column("buildset", Integer),
     Column("started_at", Float),

@@ -58,7 +58,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a run, see ``buildfarm.pipeline``; ``attempts`` counts those started."""
+    """One task of a run, see ``buildfarm.pipeline``.
+
+    ``attempts`` counts those started; the first ``forgiven`` of them do not count towards giving up.
+    """
 
     id: int
     run: int
@@ -67,6 +70,7 @@ class Task:
     verdict: Verdict | None
     reason: str
     attempts: int
+    forgiven: int
     not_before: float
     buildset: int | None
 
@@ -376,14 +380,26 @@ class History:
         """An attempt has ended: the task is done, or waits for its next try; what follows from it is readied.
 
         ``error`` is tried again after ``retry_delay_s``, unless ``final``. Ending an attempt that already
-        ended changes nothing. Returns the run as it stands then.
+        ended changes nothing, but for one that was built again from its page and passed now: the run goes on
+        from there. Returns the run as it stands then.
         """
         now = self._clock()
+        values: dict[str, Any]
         with self._writing() as connection:
             current = _tasks(connection, tasks.c.id == task.id)[0]
-            if current.state == "submitted" and current.attempts == task.attempts:
-                delay = retry_delay_s(task.attempts) if verdict is Verdict.ERROR and not final else None
-                values: dict[str, Any] = {"reason": reason}
+            built_again = current.state == "done" and current.verdict is not Verdict.PASS
+            if built_again and verdict is Verdict.PASS and current.attempts == task.attempts:
+                self._reopen(connection, task.run, Verdict.SKIPPED)
+                values = {"state": "done", "verdict": verdict.value, "reason": "", "ended_at": now}
+                connection.execute(sa.update(tasks).where(tasks.c.id == task.id).values(**values))
+                self._advance(connection, task.run, now)
+            elif current.state == "submitted" and current.attempts == task.attempts:
+                delay = (
+                    retry_delay_s(task.attempts - current.forgiven)
+                    if verdict is Verdict.ERROR and not final
+                    else None
+                )
+                values = {"reason": reason}
                 if delay is not None:
                     values |= {"state": "waiting", "not_before": now + delay, "buildset": None}
                 else:
@@ -401,14 +417,21 @@ class History:
                 return False
             if all(task.verdict is Verdict.PASS for task in current):
                 return False
-            connection.execute(
-                sa.update(tasks)
-                .where(tasks.c.run == run.id, sa.or_(tasks.c.verdict.is_(None), tasks.c.verdict != "pass"))
-                .values(state="blocked", verdict=None, attempts=0, reason="", not_before=0.0, ended_at=None)
-            )
-            connection.execute(sa.update(runs).where(runs.c.id == run.id).values(verdict=None, ended_at=None))
+            self._reopen(connection, run.id, Verdict.SKIPPED, Verdict.FAIL, Verdict.ERROR)
             self._advance(connection, run.id, now)
         return True
+
+    @staticmethod
+    def _reopen(connection: sa.Connection, run: int, *verdicts: Verdict) -> None:
+        """Let a run's tasks that came to these verdicts have another chance."""
+        connection.execute(
+            sa.update(tasks)
+            .where(tasks.c.run == run, tasks.c.verdict.in_([verdict.value for verdict in verdicts]))
+            .values(
+                state="blocked", verdict=None, forgiven=tasks.c.attempts, reason="", not_before=0.0, ended_at=None
+            )
+        )
+        connection.execute(sa.update(runs).where(runs.c.id == run).values(verdict=None, ended_at=None))
 
     @staticmethod
     def _advance(connection: sa.Connection, run: int, now: float) -> None:
@@ -451,6 +474,7 @@ def _tasks(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tupl
             Verdict(row.verdict) if row.verdict else None,
             row.reason,
             row.attempts,
+            row.forgiven,
             row.not_before,
             row.buildset,
         )

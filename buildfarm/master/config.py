@@ -17,6 +17,7 @@ from buildfarm.errors import FarmError
 from buildfarm.farm import Farm, open_farm
 from buildfarm.history import open_history
 from buildfarm.master.database import database_config
+from buildfarm.master.dispatcher import SCHEDULER
 from buildfarm.master.hooks import FORGES, TrunkHook, forge_hook
 from buildfarm.master.service import FarmService
 from buildfarm.master.steps import StepContext, TaskFactory
@@ -48,7 +49,8 @@ def configure(root: str | Path | None = None) -> dict[str, Any]:
         "protocols": {"pb": {"port": f"tcp:{settings.workers.port}:interface=127.0.0.1"}},
         "workers": _workers(farm),
         "builders": _builders(farm, context),
-        "schedulers": [_force_scheduler(farm)],
+        # Buildbot wants every builder to have a scheduler; the dispatcher adds its buildsets in this one's name.
+        "schedulers": [schedulers.Triggerable(name=SCHEDULER, builderNames=list(GROUPS)), _force_scheduler(farm)],
         "services": [FarmService(settings, tuple(farm.book.recipes.values()), history, pool)],
         "collapseRequests": False,
         "prioritizeBuilders": None,
@@ -165,5 +167,5 @@ def _www(farm: Farm) -> dict[str, Any]:
             allowRules=[util.AnyControlEndpointMatcher(role="admins")],
             roleMatchers=[util.RolesFromUsername(roles=["admins"], usernames=["admin"])],
         ),
-        "ui_default_config": {"Builders.show_workers_name": False, "Grid.fullChanges": False},
+        "ui_default_config": {"Builders.show_workers_name": True, "Grid.fullChanges": False},
     }

@@ -19,6 +19,7 @@ from twisted.python.threadpool import ThreadPool
 
 from buildfarm.history import History, Run, Task
 from buildfarm.pipeline import TaskKey
+from buildfarm.trunk import redact
 from buildfarm.verdict import Verdict
 
 SCHEDULER = "farm"
@@ -126,7 +127,7 @@ class Dispatcher:
             comments=run.summary,
             when_timestamp=int(run.committed_at),
             branch=run.job.trunk.branch or None,
-            repository=run.job.trunk.location,
+            repository=redact(run.job.trunk.location),
             project=run.recipe,
             codebase="",
             properties={"run": run.run_id, "revno": run.revno},

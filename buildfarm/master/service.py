@@ -13,8 +13,9 @@ from buildfarm.errors import UsageError
 from buildfarm.history import History
 from buildfarm.job import Branch
 from buildfarm.master.dispatcher import Dispatcher
-from buildfarm.master.watcher import Watcher, new_run, trunk_key
-from buildfarm.recipe import Recipe, branch_of, job_for
+from buildfarm.master.watcher import Watcher, job_maker, new_run, trunk_key
+from buildfarm.recipe import Recipe
+from buildfarm.recipe.jobs import branch_of
 from buildfarm.settings import Settings
 from buildfarm.trunk import open_trunk
 
@@ -92,7 +93,7 @@ class FarmService(BuildbotService):  # type: ignore[misc]
                 key,
                 tip,
                 [new_run(trunk.describe(revision))],
-                lambda revision, run_id: job_for(recipe, revision, run_id),
+                job_maker(recipe, self.settings.cache),
             )
             return f"{made[0]} begins"
         if self.history.retry(run):

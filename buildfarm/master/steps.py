@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from buildbot.util.twisted import async_to_deferred
 from twisted.internet import defer, threads
 
 from buildfarm.history import History, Run, Task
+from buildfarm.history.explain import explain
 from buildfarm.job import Job
 from buildfarm.pipeline import TaskKey, stages_of
 from buildfarm.settings import Settings
@@ -33,7 +33,7 @@ RESULTS = {
 TRUSTED_STATUSES = {verdict.exit_status for verdict in Verdict}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # Buildbot logs a step's arguments at every turn
 class StepContext:
     """What every step of a build shares: the farm, and the task at hand."""
 
@@ -82,8 +82,11 @@ class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
         return RESULTS[result.verdict]
 
     def getResultSummary(self) -> dict[str, str]:
-        """The stage's reason beside its name."""
-        return {"step": f"{self.name}: {self._summary}" if self._summary else self.name}
+        """The stage's reason; where it did not pass, it is the build's summary, too."""
+        summary = {"step": self._summary or self.name}
+        if self.results in (FAILURE, EXCEPTION):
+            summary["build"] = f"{self.name}: {self._summary}"
+        return summary
 
     def _in_thread(self, call: Any, *args: Any) -> defer.Deferred[Any]:
         return threads.deferToThreadPool(self.master.reactor, self._context.pool, call, *args)
@@ -151,24 +154,6 @@ class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
             if source is not None:
                 environment["BUILDFARM_EXPECT_CHANGES_SHA256"] = str(source.facts["changes_sha256"])
         return environment
-
-
-def explain(run: Run, result: StageResult) -> str:
-    """What a person reads about a stage that did not pass: what, where, evidence, what to do, how to reproduce."""
-    whose = "the package's" if result.verdict is Verdict.FAIL else "the farm's own trouble; it is tried again"
-    parts = [
-        f"{result.stage} {result.target}".rstrip() + f": {result.verdict} ({whose})",
-        f"{result.where}: {result.reason}" if result.where else result.reason,
-        result.details,
-        result.resolution,
-        f"To reproduce it on your machine:\n    {reproduce_command(run, result.stage)}",
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def reproduce_command(run: Run, stage: str) -> str:
-    """The command that runs the same stages at the same revision without Buildbot."""
-    return shlex.join(["buildfarm", "run", run.recipe, "--revision", run.revision, "--until", stage])
 
 
 class TaskFactory(util.BuildFactory):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from twisted.python.threadpool import ThreadPool
 from buildfarm.errors import FarmError
 from buildfarm.history import History, NewRun
 from buildfarm.job import Branch, Job
-from buildfarm.recipe import Recipe, branch_of, job_for
+from buildfarm.pipeline.pin import pin_parts
+from buildfarm.recipe import Recipe, job_for
+from buildfarm.recipe.jobs import branch_of
 from buildfarm.settings import Settings
-from buildfarm.trunk import RevisionInfo, open_trunk
+from buildfarm.trunk import RevisionInfo, local_path, open_trunk, redact
 
 LONGEST_BACK_OFF_S = 900.0
 
@@ -125,7 +127,7 @@ class Watcher:
         recipes = one.recipes
         looked = threads.deferToThreadPool(self._reactor, self._pool, self._look_in_thread, one, recipes)
         looked.addCallbacks(self._looked, self._stumbled, callbackArgs=(one,), errbackArgs=(one,))
-        looked.addErrback(log.err, f"watching {one.branch.location}")
+        looked.addErrback(log.err, f"watching {redact(one.branch.location)}")
 
     def _look_in_thread(self, one: Watched, recipes: tuple[Recipe, ...]) -> bool:
         key = trunk_key(one.branch)
@@ -142,7 +144,7 @@ class Watcher:
                         key,
                         tip,
                         [new_run(commit) for commit in news.commits],
-                        make_job=_job_maker(recipe),
+                        make_job=job_maker(recipe, self._settings.cache),
                         rewritten=news.rewritten,
                     )
                     found = found or bool(made)
@@ -158,7 +160,7 @@ class Watcher:
 
     def _looked(self, found: bool, one: Watched) -> None:
         if one.failures:
-            log.msg(f"trunk {one.branch.location} can be looked at again")
+            log.msg(f"trunk {redact(one.branch.location)} can be looked at again")
         one.failures = 0
         if found:
             self._found()
@@ -168,9 +170,9 @@ class Watcher:
         one.failures += 1
         if failure.check(FarmError):
             if one.failures == 1:
-                log.msg(f"trunk {one.branch.location} cannot be looked at: {failure.value}")
+                log.msg(f"trunk {redact(one.branch.location)} cannot be looked at: {failure.value}")
         else:
-            log.err(failure, f"looking at {one.branch.location}")
+            log.err(failure, f"looking at {redact(one.branch.location)}")
         self._after(one, min(one.interval_s * 2**one.failures, max(LONGEST_BACK_OFF_S, one.interval_s)))
 
     def _after(self, one: Watched, delay_s: float) -> None:
@@ -197,17 +199,14 @@ def new_run(commit: RevisionInfo) -> NewRun:
     return NewRun(commit.revision, commit.revno, commit.author, commit.summary, float(commit.committed_at))
 
 
-def _job_maker(recipe: Recipe) -> Callable[[str, str], Job]:
-    return lambda revision, run_id: job_for(recipe, revision, run_id)
+def job_maker(recipe: Recipe, cache: Path) -> Callable[[str, str], Job]:
+    """What makes the jobs of a recipe's commits, all on the same revisions of its nested branches."""
+    parts = pin_parts(job_for(recipe, "", ""), cache).parts
+    return lambda revision, run_id: dataclasses.replace(job_for(recipe, revision, run_id), parts=parts)
 
 
 def _comparable(location: str) -> str:
-    plain = location.removeprefix("file://")
-    if plain.startswith("/"):
-        return str(Path(plain).resolve())
+    path = local_path(location)
+    if path is not None:
+        return str(Path(path).resolve())
     return location.rstrip("/").removesuffix(".git")
-
-
-def poke_target(form: Mapping[str, str]) -> dict[str, str]:
-    """The fields of a poke that ``matching`` understands."""
-    return {name: form[name] for name in ("recipe", "location", "branch") if form.get(name)}

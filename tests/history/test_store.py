@@ -153,6 +153,14 @@ def test_a_failed_run_given_another_chance_repeats_only_what_did_not_pass(histor
     assert not history.retry(history.run("hello-1"))
 
 
+def test_a_build_repeated_from_its_page_lets_the_run_go_on(history):
+    record(history, "a")
+    task = history.start_attempt(history.due_tasks()[0][1])
+    assert history.end_attempt(task, Verdict.FAIL, "flaky").verdict is Verdict.FAIL
+    assert history.end_attempt(task, Verdict.PASS, "").verdict is None
+    assert [t.key.group for _, t in history.due_tasks()] == ["upload"]
+
+
 def test_a_stage_result_comes_back_as_it_was_kept(history):
     record(history, "a")
     task = history.start_attempt(history.due_tasks()[0][1])

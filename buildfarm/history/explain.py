@@ -1,0 +1,26 @@
+"""What people read about a stage that did not pass, on its page and in the terminal."""
+
+from __future__ import annotations
+
+import shlex
+
+from buildfarm.history.store import Run
+from buildfarm.verdict import StageResult, Verdict
+
+
+def explain(run: Run, result: StageResult) -> str:
+    """What a person reads about a stage that did not pass: what, where, evidence, what to do, how to reproduce."""
+    whose = "the package's" if result.verdict is Verdict.FAIL else "the farm's own trouble; it is tried again"
+    parts = [
+        f"{result.stage} {result.target}".rstrip() + f": {result.verdict} ({whose})",
+        f"{result.where}: {result.reason}" if result.where else result.reason,
+        result.details,
+        result.resolution,
+        f"To reproduce it on your machine:\n    {reproduce_command(run, result.stage)}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def reproduce_command(run: Run, stage: str) -> str:
+    """The command that runs the same stages at the same revision without Buildbot."""
+    return shlex.join(["buildfarm", "run", run.recipe, "--revision", run.revision, "--until", stage])
