@@ -156,8 +156,9 @@ give_id_ranges() {
     last=$((first + RANGE_LENGTH - 1))
     give_id_range /etc/subuid --add-subuids
     give_id_range /etc/subgid --add-subgids
+    [ "$farm_user" = "$(id -un)" ] || return 0
     if ! unshare --user --map-root-user true 2>/dev/null; then
-        note "warning: user namespaces are refused to $(id -un) here, and clean builds need them"
+        note "warning: user namespaces are refused to $farm_user here, and clean builds need them"
         note "see: sysctl kernel.unprivileged_userns_clone kernel.apparmor_restrict_unprivileged_userns"
     fi
 }
@@ -169,14 +170,14 @@ give_id_range() { # FILE, USERMOD'S OPTION
     fi
     only_checking "a range in $1" && return
     # usermod knows only the users of /etc/passwd; for one of a directory service the line is added here.
-    as_root usermod "$2" "$first-$last" "$(id -un)" 2>/dev/null ||
-        echo "$(id -un):$first:$RANGE_LENGTH" | as_root tee -a "$1" >/dev/null
-    has_id_range "$1" || fail "could not give $(id -un) a range in $1" "add the line $(id -un):$first:$RANGE_LENGTH to it"
+    as_root usermod "$2" "$first-$last" "$farm_user" 2>/dev/null ||
+        echo "$farm_user:$first:$RANGE_LENGTH" | as_root tee -a "$1" >/dev/null
+    has_id_range "$1" || fail "could not give $farm_user a range in $1" "add the line $farm_user:$first:$RANGE_LENGTH to it"
     note "$1: $first to $last"
 }
 
 has_id_range() { # FILE
-    awk -F: -v name="$(id -un)" -v number="$(id -u)" -v length_wanted="$RANGE_LENGTH" \
+    awk -F: -v name="$farm_user" -v number="$(id -u -- "$farm_user")" -v length_wanted="$RANGE_LENGTH" \
         '($1 == name || $1 == number) && $3 >= length_wanted { found = 1 } END { exit !found }' "$1" 2>/dev/null
 }
 
