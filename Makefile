@@ -20,10 +20,10 @@ demo: install ## start a farm here, make two trunks, and follow commits to an in
 	@.venv/bin/buildfarm demo
 
 demo-stop: ## stop the demonstration's farm; it can be started again
-	@.venv/bin/buildfarm demo --stop
+	@[ ! -x .venv/bin/buildfarm ] || .venv/bin/buildfarm demo --stop
 
 demo-clean: ## stop it and forget all it made
-	@.venv/bin/buildfarm demo --clean
+	@[ ! -x .venv/bin/buildfarm ] || .venv/bin/buildfarm demo --clean
 
 test: install-tests ## run the tests that take no long builds
 	$(PYTEST) -m "not slow"
