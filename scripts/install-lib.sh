@@ -1,5 +1,6 @@
 # The steps of scripts/install.sh, one function each; it is sourced from there, in the checkout's root.
-# shellcheck shell=sh
+# Lists of package names are split into words on purpose.
+# shellcheck shell=sh disable=SC2046,SC2086,SC2116,SC2154
 
 STEPS=4
 LISTS_MAX_AGE_DAYS=1
