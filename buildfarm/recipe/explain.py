@@ -33,7 +33,19 @@ _WANTED = {
 def explain(error: ValidationError, tree: Node, model: type[BaseModel], *, partial: bool = False) -> list[Problem]:
     """The problems of a tree that ``model`` refused; with ``partial`` missing keys are none."""
     found = error.errors(include_url=False)
-    return [_explain_one(one, tree, model) for one in found if not (partial and one["type"] == "missing")]
+    return [
+        _explain_one(one, tree, model)
+        for one in found
+        if not (partial and one["type"] == "missing") and not _is_aftermath(one, found)
+    ]
+
+
+def _is_aftermath(error: ErrorDetails, found: Sequence[ErrorDetails]) -> bool:
+    """Items that are refused leave their list too short: that is no mistake of its own."""
+    size = len(error["loc"])
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > size and other["loc"][:size] == error["loc"] for other in found
+    )
 
 
 def _explain_one(error: ErrorDetails, tree: Node, model: type[BaseModel]) -> Problem:
@@ -99,9 +111,8 @@ def _explain_missing(tree: Node, location: Location, name: str, hint: str) -> Pr
 
 
 def _shifted(node: Node, offset: int) -> Place:
-    """The place of a character of a plain one-line scalar; quotes and blocks are placed at their beginning."""
-    plain = isinstance(node.value, str) and node.indent is None and offset < len(node.text)
-    return replace(node.place, column=node.place.column + offset) if plain else node.place
+    """The place of a character of a bare scalar; quoted texts and blocks are placed at their beginning."""
+    return replace(node.place, column=node.place.column + offset) if node.bare else node.place
 
 
 def describe(node: Node) -> str:

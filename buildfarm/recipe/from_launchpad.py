@@ -33,7 +33,7 @@ def unfold_source(tree: Node) -> Node:
     _refuse_pinned_trunk(recipe, source)
 
     def node(value: str, spot: Spot) -> Node:
-        return Node(value, _place(source, spot), source.kind, text=value)
+        return Node(value, _place(source, spot), source.kind, text=value, bare=True)
 
     branch = {"vcs": node(recipe.vcs, Spot()), "location": node(recipe.url, recipe.url_spot)}
     if recipe.revision:
@@ -72,7 +72,9 @@ def _part(recipe: LaunchpadRecipe, source: Node, directory: str, one: Instructio
         key: _place(source, one.spots[spot]) if spot in one.spots else place for key, (_, spot) in values.items()
     }
     entries = {
-        key: Node(value, places[key], source.kind, text=value) for key, (value, _) in values.items() if value
+        key: Node(value, places[key], source.kind, text=value, bare=True)
+        for key, (value, _) in values.items()
+        if value
     }
     return Node(entries, place, source.kind, places)
 

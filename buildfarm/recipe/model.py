@@ -282,6 +282,9 @@ class Build(Frozen):
     """The least lintian tag that fails the build."""
 
 
+TRUNK = Field(examples=[{"vcs": "git", "location": "https://example.org/hello.git"}])
+
+
 class Body(Frozen):
     """What recipes and templates say of a package."""
 
@@ -326,7 +329,7 @@ class RecipeFile(Body):
     name: str = Field(default="", examples=["hello-{trunk.branch}"])
     """The recipe's name; with a matrix it names its axes in braces. Left out: the file's name and the axes'
     values."""
-    trunk: Trunk = Field(examples=[{"vcs": "git", "location": "https://example.org/hello.git"}])
+    trunk: Trunk = TRUNK
     """The branch that is watched."""
     source: str = Field(default="", examples=["# git-build-recipe format 0.4\nlp:~owner/hello main\n"])
     """Launchpad recipe text, instead of trunk, packaging, parts and version; trunk may still have
@@ -344,7 +347,7 @@ class Recipe(Body):
 
     name: Annotated[str, AfterValidator(told(rules.check_name))]
     file: Path
-    trunk: Trunk
+    trunk: Trunk = TRUNK
     origins: Mapping[str, Origin]
 
     @field_validator("parts")

@@ -37,9 +37,9 @@ Scalar = str | int | float | bool | None
 class Node:
     """One YAML value: a scalar, a tuple of nodes, or a mapping of text to nodes.
 
-    ``keys`` places a mapping's keys. ``text`` is a scalar as written. ``indent`` is the number of columns
-    before the content of a literal block (``|``), None for every other style. ``kind`` says what sort of
-    place the value was given in.
+    ``keys`` places a mapping's keys. ``text`` is a scalar's text; ``bare`` says that it stands without quotes
+    on one line, as it is. ``indent`` is the number of columns before the content of a literal block (``|``),
+    None for every other style. ``kind`` says what sort of place the value was given in.
     """
 
     value: Scalar | tuple[Node, ...] | Mapping[str, Node]
@@ -47,6 +47,7 @@ class Node:
     kind: Kind = "recipe"
     keys: Mapping[str, Place] = field(default_factory=dict)
     text: str = ""
+    bare: bool = False
     indent: int | None = None
 
     @property
@@ -111,7 +112,7 @@ def parse_tree(text: str, file: Path, kind: Kind = "recipe") -> Node:
     except ReaderError as error:
         raise fault_at(
             _place_of_offset(text, error.position, file),
-            f"the character {error.character!r} is not allowed in YAML",
+            f"the character {text[error.position]!r} is not allowed in YAML",
             "Remove it, or write it as an escape in a quoted text.",
         ) from error
     except MarkedYAMLError as error:
@@ -239,7 +240,8 @@ class _Reader:
         if isinstance(event, ScalarEvent):
             plain = event.style is None and event.implicit[0]
             value = plain_scalar(event.value) if plain else event.value
-            return Node(value, place, self._kind, text=event.value, indent=self._indent(event))
+            bare = plain and event.start_mark.line == event.end_mark.line
+            return Node(value, place, self._kind, text=event.value, bare=bare, indent=self._indent(event))
         if isinstance(event, SequenceStartEvent):
             items = []
             while not isinstance(item := next(self._events), SequenceEndEvent):
@@ -250,6 +252,8 @@ class _Reader:
         while not isinstance(item := next(self._events), MappingEndEvent):
             key, key_place = self._key(item)
             value_node = self._node(next(self._events), depth + 1)
+            if value_node.bare and not value_node.text:  # an empty value stands nowhere: show its key
+                value_node = replace(value_node, place=key_place)
             if key in entries:
                 self.problems.append(
                     problem_at(
