@@ -1,4 +1,4 @@
-"""The program that runs at the border of a namespace: it makes the walls, drops every power, and starts the command.
+"""The program at the border of a namespace: it makes the walls, drops every power, and starts the command.
 
 It is started by buildfarm.build.namespaces as ``python3 -I -S SOURCE FD`` and imports nothing of the farm, so
 that neither the checkout nor the Python environment need be readable from inside. FD holds its orders as JSON
@@ -7,7 +7,7 @@ that neither the checkout nor the Python environment need be readable from insid
     outside        unshare, then newuidmap and newgidmap by a child that stayed outside; ends with its parent
     init           process 1 of the new pid namespace, root of the new user namespace: mounts, hands out
                    resources, starts the command, waits, kills what is left, reads results back
-    the command    in a sandbox an unprivileged user: no capabilities, no_new_privs, limits, two pipes and nothing else
+    the command    in a sandbox an unprivileged user: no capabilities, no_new_privs, limits, two open pipes
 """
 
 from __future__ import annotations
@@ -97,15 +97,14 @@ def mount_root(orders: Orders) -> None:
     mount("none", "/", "none", MS_REC | MS_PRIVATE)
     mount("tmpfs", STAGING, "tmpfs", MS_NOSUID, "mode=0755")
     os.mkdir(NEW_ROOT)
-    paths = [f"/proc/self/fd/{fd}" for fd in orders["layers"]]
+    lower = ":".join(orders["layers"])
     if orders["upper"] is not None:
-        upper, work = (f"/proc/self/fd/{orders[name]}" for name in ("upper", "work"))
-        data = f"lowerdir={':'.join(paths)},upperdir={upper},workdir={work},userxattr"
+        data = f"lowerdir={lower},upperdir={orders['upper']},workdir={orders['work']},userxattr"
         mount("overlay", NEW_ROOT, "overlay", 0, data)
-    elif len(paths) > 1:
-        mount("overlay", NEW_ROOT, "overlay", MS_RDONLY | MS_NOSUID, f"lowerdir={':'.join(paths)},userxattr")
+    elif len(orders["layers"]) > 1:
+        mount("overlay", NEW_ROOT, "overlay", MS_RDONLY | MS_NOSUID, f"lowerdir={lower},userxattr")
     else:
-        mount(".", NEW_ROOT, "none", MS_BIND)
+        mount(lower, NEW_ROOT, "none", MS_BIND)
         mount("none", NEW_ROOT, "none", MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID)
 
 
@@ -276,7 +275,7 @@ def be_init(orders: Orders) -> dict[str, Any]:
     if orders["network"] is False:
         loopback_up()
     if orders["host_root"]:
-        child = start(orders, orders["argv"], f"/proc/self/fd/{orders['directory']}", stdin=os.dup(0))
+        child = start(orders, orders["argv"], ".", stdin=os.dup(0))
         return {"status": wait_for(child)}
     orders["stage"] = "mount"
     mount_root(orders)
@@ -298,11 +297,11 @@ def be_init(orders: Orders) -> dict[str, Any]:
     if orders["unpack"]:
         unpacked = wait_for(start(orders, ["tar", "-x", "-C", "/build/tree"], "/", stdin=os.dup(0)))
         if unpacked != 0:
-            return {"failed": "unpack", "error": f"tar exited {unpacked}"}
+            return {"failed": "unpack" if unpacked in (1, 2) else "run", "error": f"tar exited {unpacked}"}
     status = wait_for(start(orders, orders["argv"], orders["cwd"]))
     kill_the_rest()
     if orders["results"]:
-        os.chdir(orders["cwd"])
+        os.chdir("/build")
     return {"status": status, "files": {path: fetch(path, fd, limit) for path, fd, limit in orders["results"]}}
 
 
@@ -314,9 +313,11 @@ def main() -> int:
     for fd in orders["keep"]:
         os.set_inheritable(fd, False)
     flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | (0 if orders["network"] else CLONE_NEWNET)
-    if orders["layers"]:
-        # Only the working directory follows into a new mount namespace: a bind mount needs its source there.
-        os.fchdir(orders["layers"][0])
+    if orders["uid"]:
+        with open("/proc/self/oom_score_adj", "w") as file:  # when memory runs out, this goes first
+            file.write("1000")
+    # Only the working directory follows into a new mount namespace, and a mount's source has to be in it.
+    os.fchdir(orders["directory"])
     try:
         if orders["enter"]:
             enter_user_namespace(orders, flags)

@@ -37,7 +37,7 @@ INSTALL_TIMEOUT_S = 3000
 UNPACK_TIMEOUT_S = 600
 UNMET = re.compile(r"^\s*(?:\S+ : )?(?:Pre)?-?Depends: (.+)$", re.MULTILINE)
 FETCH_TROUBLE = re.compile(
-    r"^(?:E: Failed to fetch|E: Unable to fetch|Err:\d+|W: Failed to fetch|E: The repository|E: You don't have enough"
+    r"^(?:[EW]: Failed to fetch|E: Unable to fetch|Err:\d+|E: The repository|E: You don't have enough"
     r"|.*No space left on device)",
     re.MULTILINE,
 )
@@ -164,6 +164,7 @@ def _in_use(directory: Path, key: str, make: Callable[[Path], Layer]) -> Iterato
                 making = directory / f".making-{key}"
                 remove_owned_tree(making)
                 making.mkdir()
+                making.chmod(0o755)  # whatever our umask: the ids inside pass through
                 try:
                     layer = make(making)
                 except BaseException:
@@ -233,7 +234,9 @@ def _blame_apt(ended: Ended, series: str) -> PackageFault | FarmTrouble:
     text = ended.finished.text
     if FETCH_TROUBLE.search(text):
         return FarmTrouble(
-            "apt could not fetch the dependencies", details=_error_lines(text), resolution="Is the mirror in reach?"
+            "apt could not fetch the dependencies",
+            details=_error_lines(text),
+            resolution="Is the mirror in reach?",
         )
     unmet = UNMET.findall(text)
     if unmet:

@@ -8,7 +8,8 @@ buildfarm.build.inside makes the system calls itself. Where AppArmor keeps ordin
 (Ubuntu 24.04, ``apparmor_restrict_unprivileged_userns``) ``mmdebstrap --unshare-helper``, which is allowed to,
 makes the user namespace and starts the same program in it.
 
-Directories are handed over as open descriptors: nothing on the way to them need be readable by the ids inside.
+The directories used lie below one that is handed over as an open descriptor: nothing on the way to it need be
+readable by the ids inside.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Orders:
     (for making and removing files that belong to subordinate ids). Or ``layers``: directories that make the root
     file system, the topmost first, read-only; with ``upper`` and ``work`` changes go there. ``uid`` 0 is the
     namespace's root, any other an unprivileged user with ``limits`` (names of RLIMIT_*). ``results`` are files
-    below ``cwd`` to read back: (path, host file, size limit in bytes).
+    below /build to read back: (path, host file, size limit in bytes).
     """
 
     argv: Sequence[str]
@@ -83,12 +84,12 @@ def enter(
     keep_bytes: int | None = None,
 ) -> Ended:
     """Carry out ``orders`` and say how it ended; raises FarmTrouble when no namespace can be had."""
-    helper = orders.directory is None and _needs_helper()
+    helper = bool(orders.layers) and _needs_helper()
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(_memory_file("report"))
         plain = _with_descriptors(orders, stack)
-        plain |= {"report": report.fileno(), "enter": not helper, "host_root": orders.directory is not None}
-        plain |= {"keep": list(_descriptors(plain))}
+        plain |= {"report": report.fileno(), "enter": not helper, "host_root": not orders.layers}
+        plain |= {"keep": [report.fileno(), plain["directory"], *(fd for _, fd, _ in plain["results"])]}
         plain |= _id_maps(include_own=orders.uid == 0)
         told = stack.enter_context(_memory_file("orders", json.dumps(plain).encode()))
         program = stack.enter_context(_memory_file("inside", _program()))
@@ -120,9 +121,9 @@ def run_as_owner(
     orders = Orders(tuple(argv), process.clean_environment(), directory=directory)
     ended = enter(orders, timeout_s=timeout_s, input_file=input_file)
     if ended.status != 0:
+        how = process.how_it_ended(ended.finished) if ended.status is None else f"exited {ended.status}"
         raise FarmTrouble(
-            f"{argv[0]} {process.how_it_ended(ended.finished) if ended.status is None else f'exited {ended.status}'}"
-            f" in {directory}",
+            f"{argv[0]} {how} in {directory}",
             details=ended.error or ended.finished.tail(),
         )
 
@@ -178,7 +179,7 @@ def _id_maps(*, include_own: bool) -> dict[str, Any]:
 
 
 def _needs_helper() -> bool:
-    """Whether AppArmor keeps an ordinary user's programs, all but a few, from having powers in a user namespace."""
+    """Whether AppArmor keeps an ordinary user's programs from having powers in a user namespace."""
     if os.getuid() == 0:
         return False
     try:
@@ -188,13 +189,10 @@ def _needs_helper() -> bool:
 
 
 def _with_descriptors(orders: Orders, stack: contextlib.ExitStack) -> dict[str, Any]:
-    def opened(path: Path | None) -> int | None:
-        if path is None:
-            return None
-        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
-        stack.callback(os.close, fd)
-        return fd
-
+    used = [path for path in (*orders.layers, orders.upper, orders.work) if path is not None]
+    base = orders.directory or Path(os.path.commonpath(used))
+    directory = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+    stack.callback(os.close, directory)
     results = []
     for name, path, limit in orders.results:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
@@ -203,10 +201,10 @@ def _with_descriptors(orders: Orders, stack: contextlib.ExitStack) -> dict[str, 
     return {
         "argv": list(orders.argv),
         "env": dict(orders.env),
-        "directory": opened(orders.directory),
-        "layers": [opened(path) for path in orders.layers],
-        "upper": opened(orders.upper),
-        "work": opened(orders.work),
+        "directory": directory,
+        "layers": [str(path.relative_to(base)) for path in orders.layers],
+        "upper": str(orders.upper.relative_to(base)) if orders.upper else None,
+        "work": str(orders.work.relative_to(base)) if orders.work else None,
         "results": results,
         "limits": dict(orders.limits),
         **{
@@ -214,13 +212,6 @@ def _with_descriptors(orders: Orders, stack: contextlib.ExitStack) -> dict[str, 
             for name in ("network", "uid", "cwd", "unpack", "scratch_bytes", "scratch_inodes")
         },
     }
-
-
-def _descriptors(plain: Mapping[str, Any]) -> Iterator[int]:
-    yield plain["report"]
-    yield from plain["layers"]
-    yield from (plain[name] for name in ("directory", "upper", "work") if plain[name] is not None)
-    yield from (fd for _, fd, _ in plain["results"])
 
 
 def _program() -> bytes:

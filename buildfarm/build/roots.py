@@ -36,12 +36,15 @@ BUILDER_UID = 1000
 FAST_DISK = Path("/dev/shm")  # noqa: S108 (only a place for directories with names of our own)
 FAST_DISK_WANTED_BYTES = 4 << 30
 
-# man-db's index is of no use in a build and costs seconds; nothing may start a service; "builder" is who builds.
+# man-db's index is of no use in a build and costs seconds; nothing may start a service; "builder" is
+# who builds, and sbuild looks for a user and a group of its own name.
 _CUSTOMIZE = (
     'rm -f "$1/var/lib/man-db/auto-update"',
     'printf "#!/bin/sh\\nexit 101\\n" > "$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d"',
-    f'chroot "$1" useradd --uid {BUILDER_UID} --user-group --no-create-home --home-dir /build/home'
-    ' --shell /bin/sh builder && mkdir -p "$1/build"',
+    'chroot "$1" groupadd --system sbuild',
+    'chroot "$1" useradd --system --gid sbuild --home-dir /var/lib/sbuild --shell /bin/bash sbuild',
+    f'chroot "$1" useradd --uid {BUILDER_UID} --user-group --groups sbuild --home-dir /build/home builder',
+    'mkdir -p "$1/build"',
 )
 
 
@@ -223,7 +226,7 @@ def _mmdebstrap(spec: RootSpec, tarball: Path, listing: Path) -> list[str]:
     carried = [f"--aptopt={line}" for line in spec.sources.settings]
     keys = [f"upload {shlex.quote(str(path))} {shlex.quote(str(path))}" for path in spec.sources.keyrings]
     keyrings = [f'mkdir -p "$1"{shlex.quote(str(path.parent))}' for path in spec.sources.keyrings]
-    show = "chroot \"$1\" dpkg-query -W -f '${Package}=${Version}\\n' > \"$1/packages.txt\""
+    show = 'chroot "$1" dpkg-query -W -f \'${Package}=${Version}\\n\' > "$1/packages.txt"'
     fetch = f"download /packages.txt {shlex.quote(str(listing))}"
     hooks = (*keyrings, *keys, *_CUSTOMIZE, show, fetch, 'rm "$1/packages.txt"')
     return [

@@ -7,8 +7,8 @@ own processes and six device nodes. Its copy of the tree is packed by tar outsid
 that names and links in it are only ever interpreted inside. Results come back through descriptors opened here: the
 border program reads them when every process inside is dead, regular files only, following no link, up to a limit.
 
-Not limited: the processor. Memory is limited per process, and the sandbox is the first the kernel kills when memory
-runs out.
+Not limited: the processor. Memory is limited per process, and the sandbox is the first that the kernel kills when
+memory runs out.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file that the command leaves, relative to the tree, where to put it, and how large it may be."""
+    """A file that the command leaves, where to put it outside, and how large it may be.
+
+    ``inside`` is relative to /build: ``tree/PATH`` or ``home/PATH``.
+    """
 
     inside: str
     outside: Path
@@ -91,7 +94,7 @@ def run_in_sandbox(
         _check_inside(one.inside)
     orders = Orders(
         tuple(command),
-        process.clean_environment(HOME, USER="builder", LOGNAME="builder", TMPDIR="/tmp") | dict(environment or {}),  # noqa: S108
+        process.clean_environment(HOME, USER="builder", LOGNAME="builder", **(environment or {})),
         layers=layers,
         uid=BUILDER_UID,
         cwd=TREE,
@@ -168,7 +171,7 @@ def _check_inside(path: str) -> None:
     parts = path.split("/")
     if not path or path.startswith("/") or any(part in ("", ".", "..") for part in parts):
         raise PackageFault(
-            f"{path!r} is no path inside the tree",
+            f"{path.removeprefix('tree/')!r} is no path inside the tree",
             resolution="Give a path relative to the tree, without . and .. in it.",
         )
 

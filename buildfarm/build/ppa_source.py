@@ -1,0 +1,50 @@
+"""The PPA itself as a source of build-dependencies: whether it has the series yet, and its key."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from buildfarm.build.sbuild import ExtraRepository
+from buildfarm.errors import FarmTrouble
+from ppa_tools.address import Address
+
+TIMEOUT_S = 15
+KEY_LIMIT_BYTES = 1 << 20
+COMPONENT = "main"
+
+
+def find_ppa(address: Address, series: str, archive_url: str, key_file: Path) -> ExtraRepository | str:
+    """The PPA as an apt source, its key kept in ``key_file``; or, in words, why it is left out.
+
+    Raises FarmTrouble when the archive does not answer: a build without it could be another build.
+    """
+    base = f"{archive_url}/{address.owner}/{address.name}"
+    if _fetch(f"{base}/dists/{series}/InRelease") is None:
+        return f"{address} has nothing for {series} yet: build-dependencies from {series} alone"
+    key = _fetch(f"{base}/key.asc")
+    if key is None:
+        raise FarmTrouble(f"{address} has no key at {base}/key.asc", resolution="Is the archive served whole?")
+    key_file.write_bytes(key)
+    return ExtraRepository(f"deb {base} {series} {COMPONENT}", key_file)
+
+
+def _fetch(url: str) -> bytes | None:
+    """What stands at ``url``, up to a limit; None for 404."""
+    try:
+        # ProxyHandler({}): the farm's own archive is asked directly, whatever the environment says.
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=TIMEOUT_S) as reply:
+            content: bytes = reply.read(KEY_LIMIT_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return None
+        raise FarmTrouble(
+            f"{url} answers {error.code}", resolution="`buildfarm status` tells what runs."
+        ) from error
+    except (urllib.error.URLError, OSError) as error:
+        raise FarmTrouble(
+            f"the archive at {url} does not answer: {error}",
+            resolution="Is the farm up? `buildfarm up` starts it.",
+        ) from error
+    return content

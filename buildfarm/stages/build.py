@@ -1,0 +1,222 @@
+"""The build stage: binaries of one series and architecture, made by sbuild in a clean environment."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from buildfarm import process
+from buildfarm.build import sbuild
+from buildfarm.build.apt_sources import parse_deb822
+from buildfarm.build.lintian import Tags, run_lintian
+from buildfarm.build.roots import Root, get_root, require_native, spec_for
+from buildfarm.build.sbuild_log import Judgement, Summary, judge, read_log
+from buildfarm.errors import FarmTrouble, PackageFault
+from buildfarm.stages.runner import StageContext
+from buildfarm.verdict import Outcome, Verdict
+from ppa_tools.address import parse_address
+
+SHOWN_LOG_BYTES = 32 << 20  # of the build's log in the stage's own; build.log has all
+WANTED_DISK_BYTES = 1 << 30
+TIMES = {"install_s": "Install-Time", "build_s": "Build-Time", "package_s": "Package-Time"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source package to build: its .dsc, its directory's files, and what it says it builds for."""
+
+    dsc: Path
+    files: tuple[Path, ...]
+    architectures: tuple[str, ...]
+
+
+def run(context: StageContext) -> Outcome:
+    """Build, check what was made, ask lintian. Pass when sbuild says successful and lintian is content."""
+    require_native(context.architecture)
+    source = find_source(context)
+    arch_all = context.architecture == context.job.architectures[0]
+    if not builds_for(source.architectures, context.architecture, arch_all=arch_all):
+        return Outcome(
+            Verdict.SKIPPED,
+            f"the source builds for {' '.join(source.architectures)}, nothing of it here",
+        )
+    _require_room(context.out)
+    assumed: list[str] = []
+    root = get_root(
+        spec_for(context.settings, context.series, context.architecture), context.settings.cache, context.log
+    )
+    if root.note:
+        assumed.append(root.note)
+    request = sbuild.BuildRequest(
+        dsc=source.dsc,
+        series=context.series,
+        architecture=context.architecture,
+        arch_all=arch_all,
+        tarball=root.tarball,
+        out=context.out,
+        scratch=sbuild.scratch_name(context.workspace.path, context.target),
+        timeout_s=context.job.build.timeout_s,
+        repositories=_own_ppa(context, assumed),
+    )
+    summary = _build(context, request)
+    artifacts = sbuild.check_artifacts(context.out)
+    return _finish(context, root, source, summary, artifacts, assumed)
+
+
+def find_source(context: StageContext) -> Source:
+    """The signed source package when signing passed, else the unsigned one; raises FarmTrouble for neither."""
+    signed = context.workspace.read_result("sign", context.series)
+    stage = "sign" if signed is not None and signed.verdict is Verdict.PASS else "source"
+    directory = context.workspace.directory(stage, context.series)
+    found = sorted(directory.glob("*.dsc"))
+    if len(found) != 1:
+        raise FarmTrouble(
+            f"{len(found)} .dsc files in {context.workspace.relative(directory)}, not one",
+            resolution=f"Run `buildfarm stage source --series {context.series}` in this workspace first.",
+        )
+    text = found[0].read_text(encoding="utf-8", errors="replace").partition("-----BEGIN PGP SIGNATURE")[0]
+    fields = {name.lower(): value for part in parse_deb822(text) for name, value in part.items()}
+    names = [line.split()[-1] for line in fields.get("checksums-sha256", "").splitlines() if line.strip()]
+    return Source(
+        found[0],
+        (found[0], *(directory / name for name in names if "/" not in name)),
+        tuple(fields.get("architecture", "any").split()),
+    )
+
+
+def builds_for(stated: tuple[str, ...], architecture: str, *, arch_all: bool) -> bool:
+    """Whether a source with these Architecture words (``any``, ``linux-any``, ``all``, names) makes a binary."""
+    if "all" in stated and arch_all:
+        return True
+    return any(
+        process.run(["dpkg-architecture", "-a", architecture, "--is", word], timeout_s=30).ok
+        for word in stated
+        if word != "all"
+    )
+
+
+@dataclass
+class _BoundedLog:
+    """Writes everything to one file, and the beginning to another."""
+
+    whole: BinaryIO
+    shown: BinaryIO
+    room: int = field(default=SHOWN_LOG_BYTES)
+
+    def write(self, data: bytes) -> int:
+        self.whole.write(data)
+        if self.room > 0:
+            self.shown.write(data[: self.room])
+            self.room -= len(data)
+            if self.room <= 0:
+                self.shown.write(b"\n[... the rest is in build.log]\n")
+        return len(data)
+
+    def flush(self) -> None:
+        self.shown.flush()
+
+
+def _build(context: StageContext, request: sbuild.BuildRequest) -> Summary:
+    """Run sbuild and judge its end; raises PackageFault or FarmTrouble for all but success."""
+    log_path = context.out / "build.log"
+    with log_path.open("wb") as log:
+        finished = sbuild.run_sbuild(request, _BoundedLog(log, context.log))  # type: ignore[arg-type]
+    # We killed it: what sbuild or its log say of that end is not the reason.
+    if finished.timed_out:
+        raise PackageFault(
+            f"the build was stopped: not done after {request.timeout_s} s (timeout_s)",
+            details=finished.tail(15),
+            resolution="The last lines say where it stood. If it needs longer, raise build: timeout_s.",
+        )
+    if finished.output_limit_hit:
+        raise PackageFault(
+            f"the build was stopped: its log grew beyond {sbuild.LOG_LIMIT_BYTES >> 20} MiB",
+            details=finished.tail(15),
+            resolution="Let the build say less.",
+        )
+    with log_path.open(encoding="utf-8", errors="backslashreplace") as lines:
+        reading = read_log(lines)
+    judgement = judge(reading, finished.returncode)
+    if judgement.verdict is not Verdict.PASS or reading.summary is None:
+        raise _as_error(judgement)
+    return reading.summary
+
+
+def _as_error(judgement: Judgement) -> PackageFault | FarmTrouble:
+    if judgement.verdict is Verdict.FAIL:
+        return PackageFault(
+            judgement.reason, details=judgement.details, resolution="build.log has the whole story."
+        )
+    return FarmTrouble(
+        judgement.reason, details=judgement.details, resolution="It is tried again. build.log has the whole story."
+    )
+
+
+def _own_ppa(context: StageContext, assumed: list[str]) -> tuple[sbuild.ExtraRepository, ...]:
+    address = parse_address(context.job.archive)
+    if address.backend != "local":
+        assumed.append(f"build-dependencies from {context.series} alone: {address} is not in this farm's archive")
+        return ()
+    from buildfarm.build.ppa_source import find_ppa
+
+    found = find_ppa(address, context.series, context.settings.archive_url, context.out / "ppa-key.asc")
+    if isinstance(found, str):
+        assumed.append(found)
+        return ()
+    return (found,)
+
+
+def _finish(
+    context: StageContext,
+    root: Root,
+    source: Source,
+    summary: Summary,
+    artifacts: tuple[Path, ...],
+    assumed: list[str],
+) -> Outcome:
+    report = context.out / "lintian.txt"
+    fail_on = context.job.build.lintian_fail_on
+    skipped: list[str] = []
+    tags = Tags(0, 0, ())
+    try:
+        tags = run_lintian(root, artifacts, context.settings.cache, report, context.log)
+    except FarmTrouble as trouble:
+        if fail_on != "none":
+            raise
+        skipped.append(f"lintian: {trouble.brief}")
+    packages = [path.name for path in artifacts if path.suffix in (".deb", ".ddeb", ".udeb")]
+    times = {name: summary.seconds(key) for name, key in TIMES.items()}
+    refused = tags.refused(fail_on)
+    told = (
+        f"{len(packages)} packages built in {times['package_s']} s"
+        if len(packages) != 1
+        else (f"{packages[0]} built in {times['package_s']} s")
+    )
+    kept = (*artifacts, context.out / "build.log", *([report] if report.is_file() else []))
+    return Outcome(
+        Verdict.FAIL if refused else Verdict.PASS,
+        f"lintian: {refused}: {tags.lines[0]}" if refused else told,
+        inputs=tuple(context.workspace.relative(path) for path in source.files),
+        outputs=tuple(context.workspace.relative(path) for path in kept),
+        skipped=tuple(skipped),
+        assumed=tuple(assumed),
+        facts={
+            **times,
+            "packages": packages,
+            "lintian_errors": tags.errors,
+            "lintian_warnings": tags.warnings,
+            "root": root.key,
+            "root_sha256": root.sha256,
+        },
+    )
+
+
+def _require_room(directory: Path) -> None:
+    free = shutil.disk_usage(directory).free
+    if free < WANTED_DISK_BYTES:
+        raise FarmTrouble(
+            f"the disk is nearly full: {free >> 20} MiB left, a build wants {WANTED_DISK_BYTES >> 20} MiB",
+            resolution="Free room on the farm's disk; the stage is tried again.",
+        )
