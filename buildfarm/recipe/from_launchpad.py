@@ -53,19 +53,15 @@ def unfold_source(tree: Node) -> Node:
 
 
 def _part(recipe: LaunchpadRecipe, source: Node, directory: str, one: Instruction) -> Node:
-    """One instruction as an entry of ``parts:``. Git's REV is a branch unless it is written like a commit."""
-    branch, revision = "", one.revision
-    if recipe.vcs == "git" and revision and not _COMMIT.fullmatch(revision):
-        branch, revision = revision, ""
+    """One instruction as an entry of ``parts:``; REV is a branch, a tag or a commit, as the branch has it."""
     values = {
         "vcs": (recipe.vcs, "kind"),
         "location": (one.url, "url"),
-        "branch": (branch, "revision"),
         "kind": (one.kind, "kind"),
         "name": (one.name, "name"),
         "into": (directory if one.kind == "merge" else join(directory, one.target), "into"),
         "subdir": (one.subdir, "subdir"),
-        "revision": (revision, "revision"),
+        "revision": (one.revision, "revision"),
     }
     place = _place(source, one.spots["kind"])
     places = {

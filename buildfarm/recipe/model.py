@@ -202,7 +202,7 @@ class NestedPart(BranchPart):
     subdir: TreePathOrNone = Field(default="", examples=["contrib/plugins"])
     """For nest-part: the directory of the branch that is taken."""
     revision: Annotated[str, AfterValidator(told(rules.check_revision))] = Field(default="", examples=["v1.2"])
-    """A revision expression, a tag or a commit; left out, the branch's tip."""
+    """A tag, a branch, a commit id, or a Bazaar revision; left out, the branch's tip."""
 
     @model_validator(mode="before")
     @classmethod

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from buildfarm.job import VCS
+from buildfarm.errors import PackageFault
+from buildfarm.job import VCS, Branch
 from buildfarm.recipe.problem import RuleError, suggest
+from buildfarm.trunk import location
 from ppa_tools.address import parse_address
 
 NAME_LIMIT = 60
@@ -23,9 +25,10 @@ VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
 PART_NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+~/-]*"
 MAINTAINER_PATTERN = r"[^<>@]*[^<>@ ] <[^<>@ ]+@[^<>@ ]+>"
 
+# Launchpad's git is reached by HTTPS, see ``resolve_location``.
 SCHEMES: dict[VCS, tuple[str, ...]] = {
-    "git": ("https", "http", "ssh", "git", "file", "lp"),
-    "bzr": ("https", "http", "bzr", "bzr+ssh", "sftp", "file", "lp"),
+    "git": (*location.SCHEMES["git"], "lp"),
+    "bzr": location.SCHEMES["bzr"],
 }
 LAUNCHPAD_GIT = "https://git.launchpad.net/"
 
@@ -163,16 +166,12 @@ def check_branch(text: str) -> str:
         return text
     if text.startswith("refs/"):
         raise RuleError(f"{text!r} is a full reference", f"Write the branch: {text.removeprefix('refs/heads/')}")
-    forbidden = re.search(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//", text)
-    parts = text.split("/")
-    bad_ends = any(not part or part.startswith(".") or part.endswith((".lock", ".")) for part in parts)
-    if forbidden or bad_ends or text.startswith("-") or text == "@":
+    try:
+        location.check_branch(Branch("git", ".", text))
+    except PackageFault as fault:
         raise RuleError(
-            f"{text!r} cannot be the name of a git branch",
-            "For example main, or feature/parser.",
-            forbidden.start() if forbidden else 0,
-        )
-    check_no_nul(text)
+            f"{text!r} cannot be the name of a git branch", "For example main, or feature/x."
+        ) from fault
     return text
 
 
@@ -222,7 +221,7 @@ def _check_url(text: str, scheme: str, rest: str, vcs: VCS, allowed: str) -> str
     except ValueError as error:
         raise RuleError(f"{text!r} is no URL: {error}", allowed) from error
     if scheme == "file":
-        if host or not parts.path.startswith("/"):
+        if host not in ("", "localhost") or not parts.path.startswith("/"):
             raise RuleError(f"{text!r} names a host", "Write file:///absolute/path.")
         return text
     if not host or not re.fullmatch(r"[A-Za-z0-9:][A-Za-z0-9._:%-]*", host):
@@ -230,7 +229,7 @@ def _check_url(text: str, scheme: str, rest: str, vcs: VCS, allowed: str) -> str
     if parts.password is not None:
         raise RuleError(
             "a password stands in the location",
-            "Pages and logs show locations: use an ssh key or a credential helper, and change that password.",
+            "Pages and logs show locations: use an ssh key, or ~/.netrc of the user that runs the farm.",
         )
     if (parts.username or "").startswith("-"):
         raise RuleError(f"the user {parts.username!r} begins with a dash", allowed)

@@ -1,50 +1,26 @@
-"""Version templates, in the words of Launchpad's ``deb-version``: which variables there are, and their checks."""
+"""The check of version templates, which are written in the words of Launchpad's ``deb-version``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Literal
 
 from buildfarm.recipe.problem import RuleError, suggest
+from buildfarm.source.version import VARIABLES
 
 Format = Literal["0.1", "0.2", "0.3", "0.4"]
 FORMATS: tuple[Format, ...] = ("0.1", "0.2", "0.3", "0.4")
 
 
-@dataclass(frozen=True)
-class Variable:
-    """A variable: the recipe format that brought it, and whether ``{NAME:BRANCH}`` may name a branch."""
-
-    name: str
-    minimum_format: Format
-    of_a_branch: bool = True
-
-
-VARIABLES = {
-    variable.name: variable
-    for variable in (
-        Variable("time", "0.1", of_a_branch=False),
-        Variable("date", "0.1", of_a_branch=False),
-        Variable("revno", "0.1"),
-        Variable("debupstream", "0.1"),
-        Variable("debversion", "0.3"),
-        Variable("debupstream-base", "0.3"),
-        Variable("revtime", "0.4"),
-        Variable("revdate", "0.4"),
-        Variable("git-commit", "0.4"),
-        Variable("latest-tag", "0.4"),
-        Variable("svn-revno", "0.4"),
-    )
-}
 _PIECE = re.compile(r"\{([^{}]*)\}|([A-Za-z0-9.+~:-]+)")
 
 
-def check_version_template(text: str, branches: Collection[str] = (), recipe_format: Format = "0.4") -> str:
+def check_version_template(text: str, branches: Collection[str] = (), recipe_format: Format | None = None) -> str:
     """A version template; raises RuleError with the offset of what is wrong.
 
-    ``branches`` are the names that ``{revno:NAME}`` may use.
+    ``branches`` are the names that ``{revno:NAME}`` may use. With a format of Launchpad's recipes only the
+    variables of that format are taken; without, the farm's own too.
     """
     offset = 0
     while offset < len(text):
@@ -61,12 +37,13 @@ def check_version_template(text: str, branches: Collection[str] = (), recipe_for
     return text
 
 
-def _check_variable(text: str, branches: Collection[str], recipe_format: Format, offset: int) -> None:
+def _check_variable(text: str, branches: Collection[str], recipe_format: Format | None, offset: int) -> None:
     name, colon, branch = text.partition(":")
     variable = VARIABLES.get(name)
-    if variable is None:
-        raise RuleError(f"unknown variable {{{name}}}", suggest(name, VARIABLES, "variables"), offset)
-    if variable.minimum_format > recipe_format:
+    if variable is None or (recipe_format and not variable.minimum_format):
+        known = [one.name for one in VARIABLES.values() if one.minimum_format or not recipe_format]
+        raise RuleError(f"unknown variable {{{name}}}", suggest(name, known, "variables"), offset)
+    if recipe_format and variable.minimum_format > recipe_format:
         raise RuleError(
             f"{{{name}}} needs format {variable.minimum_format}, this is {recipe_format}",
             f"Write 'format {variable.minimum_format}' in the first line.",

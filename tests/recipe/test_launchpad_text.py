@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from buildfarm.job import Branch, SourcePart
 from buildfarm.recipe import job_for
 from buildfarm.recipe.launchpad_text import (
+    Builder,
     Instruction,
     LaunchpadRecipe,
     LaunchpadTextError,
@@ -123,6 +124,7 @@ HEADERS = [
     ("# git-build-recipe format 0.4 deb-version {time:x}", "1:43", "{time} belongs to no branch"),
     ("# bzr-builder format 0.1 deb-version {debversion}", "1:38", "{debversion} needs format 0.3"),
     ("# bzr-builder format 0.3 deb-version {revtime}", "1:38", "{revtime} needs format 0.4"),
+    ("# git-build-recipe format 0.4 deb-version 1~{series}", "1:45", "unknown variable {series}"),
     ("# bzr-builder format 0.3 deb-version 1{", "1:39", "cannot stand in a version"),
 ]
 
@@ -173,7 +175,7 @@ def recipes(draw: st.DrawFn) -> LaunchpadRecipe:
         children = [instruction(depth + 1) for _ in range(draw(st.integers(0, 2)))] if depth < 4 else []
         return Instruction("nest", name, draw(urls), into=into, revision=revision, children=tuple(children))
 
-    builder = draw(st.sampled_from(["git-build-recipe", "bzr-builder"]))
+    builder: Builder = draw(st.sampled_from(["git-build-recipe", "bzr-builder"]))
     version = draw(st.sampled_from(["", "1", "{debupstream}-0~{revno}", "1:{date}+{time}~{latest-tag}"]))
     instructions = tuple(instruction(0) for _ in range(draw(st.integers(0, 4))))
     return LaunchpadRecipe(
@@ -219,7 +221,7 @@ def test_launchpad_text_says_all_about_the_branches(shelf: Shelf) -> None:
     assert job.version_template == "{debupstream}-0~{revno}+{revno:packaging}"
     assert job.parts == (
         SourcePart(
-            "nest", "packaging", Branch("git", "https://git.launchpad.net/~jane/hello", "master"), "debian"
+            "nest", "packaging", Branch("git", "https://git.launchpad.net/~jane/hello"), "debian", "", "master"
         ),
         SourcePart(
             "merge",

@@ -113,6 +113,17 @@ def test_a_file_name_is_made_a_valid_name(shelf: Shelf, stem: str) -> None:
     assert name == stem.lower().replace("_", "-").replace(" ", "-").strip("-")
 
 
+def test_a_path_that_looks_like_an_option_reaches_no_tool_as_one(shelf: Shelf) -> None:
+    recipe = shelf.recipe(GOOD + "lint: {targets: [./--rcfile=x, ./a//b/./c/, .]}\n")
+    assert recipe.lint is not None
+    assert recipe.lint.targets == ("./--rcfile=x", "a/b/c", ".")
+
+
+def test_a_template_may_use_the_farms_own_variables(shelf: Shelf) -> None:
+    recipe = shelf.recipe(GOOD + 'version: {template: "{epoch}{debupstream}+{snapshot}-0~{series}.1"}\n')
+    assert recipe.version.template == "{epoch}{debupstream}+{snapshot}-0~{series}.1"
+
+
 def test_yes_no_and_versions_in_quotes_are_text(shelf: Shelf) -> None:
     recipe = shelf.recipe(GOOD + 'unittest: {command: [on, yes, "1.10", "null"]}\n')
     assert recipe.unittest is not None
