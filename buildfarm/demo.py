@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.errors import FarmTrouble
 from buildfarm.files import remove_tree, write_atomically
-from buildfarm.process import clean_environment, run
+from buildfarm.process import clean_environment
 from buildfarm.settings import SETTINGS_FILE, Settings
 
 AUTHOR = "Demo Author <author@example.org>"
@@ -138,8 +139,22 @@ class Author:
         return str(Path(sys.executable).parent / "brz")
 
     def call(self, *argv: str, cwd: Path | None = None) -> str:
-        """Run a command as the author; raises FarmTrouble when it fails."""
-        return run(argv, timeout_s=120, cwd=cwd or self.home, env=self.environment, check=True).text
+        """Run a command as the author; raises FarmTrouble when it fails.
+
+        What it leaves running lives on, as in a terminal: a push hook tells the farm in the background.
+        """
+        done = subprocess.run(
+            argv,
+            cwd=cwd or self.home,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise FarmTrouble(f"{' '.join(argv)} exited {done.returncode}", details=done.stdout + done.stderr)
+        return done.stdout
 
 
 def make_author(settings: Settings) -> Author:

@@ -26,8 +26,9 @@ import buildfarm
 from buildfarm.errors import FarmError, FarmTrouble
 from buildfarm.farm import Farm
 from buildfarm.files import read_json, write_atomically, write_json
-from buildfarm.process import clean_environment, run
+from buildfarm.process import run
 from buildfarm.settings import HOME_VARIABLE, ROOT_VARIABLE, Settings
+from buildfarm.trunk.location import reaching_environment
 
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0
@@ -95,11 +96,9 @@ def be_part(farm: Farm, name: str) -> NoReturn:
 
 
 def part_environment(settings: Settings) -> dict[str, str]:
-    """The environment of the farm's own processes: nothing inherited but what names the farm."""
-    return clean_environment(
-        settings.home,
-        **{HOME_VARIABLE: str(settings.home), ROOT_VARIABLE: str(settings.root), "PYTHONUNBUFFERED": "1"},
-    )
+    """The environment of the farm's own processes: what names the farm, and what it takes to reach trunks."""
+    named = {HOME_VARIABLE: str(settings.home), ROOT_VARIABLE: str(settings.root), "PYTHONUNBUFFERED": "1"}
+    return reaching_environment(**named)
 
 
 def _twistd(tac: Path) -> list[str]:

@@ -74,12 +74,19 @@ def _history(settings: Settings) -> tuple[Any, ThreadPool]:
 
 def _workers(farm: Farm) -> list[Any]:
     return [
-        worker.Worker(name, farm.worker_password(name), keepalive_interval=60, max_builds=limit)
+        FarmWorker(name, farm.worker_password(name), keepalive_interval=60, max_builds=limit)
         for name, limit in (
             *((name, SIMULTANEOUS_CHECKS + 1) for name in farm.build_workers),
             (farm.signer, 1),
         )
     ]
+
+
+class FarmWorker(worker.Worker):  # type: ignore[misc]
+    """A worker that is not put aside after a task's ``error``: the task itself waits before its next try."""
+
+    def putInQuarantine(self) -> None:
+        """Go on with other tasks."""
 
 
 def _builders(farm: Farm, context: StepContext) -> list[Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from subprocess import call
 
 from buildfarm.job import Job
 from buildfarm.pipeline.plan import stages_of, tasks_of
-from buildfarm.process import clean_environment
 from buildfarm.settings import HOME_VARIABLE, ROOT_VARIABLE, Settings
 from buildfarm.stages import BY_NAME, STAGES
+from buildfarm.trunk.location import reaching_environment
 from buildfarm.verdict import StageResult, Verdict
 from buildfarm.workspace import Workspace
 
@@ -41,9 +40,7 @@ def run_steps(
 ) -> Iterator[StageResult]:
     """Run the steps, each as ``buildfarm stage`` in a process of its own, until one does not pass."""
     workspace.write_job(job)
-    environment = clean_environment(
-        Path.home(), **{HOME_VARIABLE: str(settings.home), ROOT_VARIABLE: str(settings.root)}
-    )
+    environment = reaching_environment(**{HOME_VARIABLE: str(settings.home), ROOT_VARIABLE: str(settings.root)})
     for name, series, architecture in steps:
         argv = [sys.executable, "-m", "buildfarm", "stage", name, "--workspace", str(workspace.path)]
         argv += ["--series", series] if series else []
