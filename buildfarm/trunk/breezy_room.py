@@ -26,7 +26,7 @@ import breezy.bzr  # noqa: E402
 from breezy import errors, library_state, revision, ui  # noqa: E402
 from breezy.bzr import BzrProber, RemoteBzrProber  # noqa: E402
 from breezy.url_policy_open import BadUrl, BranchOpener, BranchOpenPolicy  # noqa: E402
-from breezy.urlutils import local_path_to_url  # noqa: E402
+from breezy.urlutils import local_path_from_url, local_path_to_url  # noqa: E402
 from vcsgraph.errors import Error as GraphError  # noqa: E402
 
 from buildfarm.errors import FarmTrouble, PackageFault  # noqa: E402
@@ -179,7 +179,7 @@ def _by_number(branch: Any, text: str) -> bytes | None:
         return None
     try:
         found: bytes = branch.dotted_revno_to_revision_id(tuple(map(int, text.split("."))))
-    except (errors.NoSuchRevision, errors.GhostRevisionsHaveNoRevno):
+    except (errors.NoSuchRevision, errors.RevnoOutOfBounds, errors.GhostRevisionsHaveNoRevno):
         return None
     return None if revision.is_null(found) else found
 
@@ -198,8 +198,8 @@ def export(
             return _write(branch.repository.revision_tree(merged), destination, subdir)
 
 
-def configure(path: Path, options: Mapping[str, str]) -> None:
-    """Set options in a local branch's own configuration (branch.conf); "" removes one."""
+def configure(path: Path, options: Mapping[str, str]) -> Path:
+    """Set options in a local branch's branch.conf, "" removes one; returns the branch's path."""
     with _turn, explained(str(path)):
         branch = open_local(path)
         with branch.lock_write():
@@ -209,6 +209,7 @@ def configure(path: Path, options: Mapping[str, str]) -> None:
                     stack.set(name, value)
                 elif stack.get(name) is not None:
                     stack.remove(name)
+        return Path(local_path_from_url(branch.user_url)).resolve()
 
 
 def _bytes(text: str) -> bytes:
@@ -266,9 +267,7 @@ def _write(tree: Any, destination: Path, subdir: str) -> tuple[str, ...]:
     prefix = f"{subdir.strip('/')}/" if subdir.strip("/") else ""
     with tree.lock_read():
         if prefix and (not tree.has_filename(prefix[:-1]) or tree.kind(prefix[:-1]) != "directory"):
-            raise PackageFault(
-                f"the branch has no directory {subdir!r} at this revision", where=tree.repository.user_url
-            )
+            raise PackageFault(f"the branch has no directory {subdir!r} at this revision")
         found = [
             (path[len(prefix) :], entry)
             for path, entry in tree.iter_entries_by_dir()
