@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import sys
 from pathlib import Path
 
-from buildfarm.errors import UsageError
 from buildfarm.stages import BY_NAME
 from buildfarm.verdict import StageResult, Verdict
 
@@ -43,15 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from buildfarm.workspace import Workspace
 
     farm = open_farm()
-    recipe = farm.book.recipes.get(args.recipe)
-    if recipe is None:
-        for problem in farm.book.problems:
-            print(problem, file=sys.stderr)
-        near = difflib.get_close_matches(args.recipe, farm.book.recipes, 3)
-        raise UsageError(
-            f"no recipe {args.recipe!r} in {farm.settings.recipes}",
-            resolution=f"Did you mean {', '.join(near)}?" if near else "`buildfarm recipe list` names them all.",
-        )
+    recipe = farm.book.find(args.recipe)
     revision = open_trunk(branch_of(recipe), farm.settings.cache).resolve(args.revision)
     path = args.workspace or farm.settings.home / "local" / f"{recipe.name}-{revision[-12:]}"
     job = pin_parts(job_for(recipe, revision, f"{recipe.name}-local"), farm.settings.cache)

@@ -5,7 +5,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from running_farm import tiny_package
+from tests.scenarios.running_farm import tiny_package
 
 from buildfarm.build.installing import clean_root, install_from
 from buildfarm.recipe.host import host_architecture

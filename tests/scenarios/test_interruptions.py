@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from running_farm import tiny_package
+from tests.scenarios.running_farm import tiny_package
 
 from buildfarm.verdict import Verdict
 

@@ -2,7 +2,7 @@
 
 import signal
 
-from running_farm import tiny_package
+from tests.scenarios.running_farm import tiny_package
 
 from buildfarm.parts import stop_part
 from buildfarm.verdict import Verdict
