@@ -29,6 +29,7 @@ from buildfarm.errors import FarmTrouble
 from buildfarm.process import Finished
 
 IDS_WANTED = 65536
+REMOVE_TIMEOUT_S = 600
 APPARMOR_RESTRICTION = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
 
@@ -130,8 +131,13 @@ def run_as_owner(
 
 def remove_owned_tree(path: Path) -> None:
     """Remove a tree that belongs to subordinate ids; what is not there is no error."""
-    if path.is_symlink() or path.exists():
-        run_as_owner(["rm", "-rf", "--one-file-system", "--", f"./{path.name}"], path.parent, timeout_s=600)
+    if not path.is_symlink() and not path.exists():
+        return
+    remove = ["rm", "-rf", "--one-file-system", "--"]
+    if os.getuid() == 0:  # and to any others: mmdebstrap as root uses the host's own ids
+        process.run([*remove, str(path)], timeout_s=REMOVE_TIMEOUT_S, check=True)
+    else:
+        run_as_owner([*remove, f"./{path.name}"], path.parent, timeout_s=REMOVE_TIMEOUT_S)
 
 
 def subordinate_range(path: Path, user: str, uid: int) -> tuple[int, int]:

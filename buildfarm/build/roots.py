@@ -14,7 +14,6 @@ import json
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from typing import BinaryIO
 
 from buildfarm import process
 from buildfarm.build.apt_sources import AptSources, find_sources, read_host
+from buildfarm.build.namespaces import remove_owned_tree
 from buildfarm.errors import FarmError, FarmTrouble
 from buildfarm.files import read_json, sha256_of, write_json
 from buildfarm.settings import Settings
@@ -137,10 +137,15 @@ def get_root(spec: RootSpec, cache: Path, log: BinaryIO, *, max_age_s: float = M
 
 
 def make_root(spec: RootSpec, directory: Path, log: BinaryIO) -> Root:
-    """Make the root now and put it in the cache; raises FarmTrouble with mmdebstrap's last lines."""
+    """Make the root now and put it in the cache; raises FarmTrouble with mmdebstrap's last lines.
+
+    The caller holds the root's lock: the places it is made in have its name, and what a maker that was killed
+    left there is removed first.
+    """
     require_native(spec.architecture)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=directory) as name:
-        making = Path(name)
+    with contextlib.ExitStack() as stack:
+        making = stack.enter_context(_own_directory(directory / f".making-{spec.key}"))
+        scratch = stack.enter_context(_own_directory(_scratch_place() / f"buildfarm-root-{spec.key}"))
         # mmdebstrap's child in the user namespace reads its sources from standard input, not from this directory.
         tarball, listing = making / "root.tar", making / "packages"
         _say(log, f"making a root of {spec.series} for {spec.architecture} (about half a minute)")
@@ -151,7 +156,7 @@ def make_root(spec: RootSpec, directory: Path, log: BinaryIO) -> Root:
             finished = process.run(
                 _mmdebstrap(spec, tarball, listing),
                 timeout_s=MAKE_TIMEOUT_S,
-                env=process.clean_environment(TMPDIR=str(_scratch_place())),
+                env=process.clean_environment(TMPDIR=str(scratch)),
                 input_file=sources,
                 merge_errors=True,
                 log=log,
@@ -215,6 +220,17 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def _own_directory(path: Path) -> Iterator[Path]:
+    remove_owned_tree(path)
+    path.mkdir(parents=True)
+    path.chmod(0o755)  # whatever our umask: the ids inside pass through
+    try:
+        yield path
+    finally:
+        remove_owned_tree(path)
 
 
 def _fresh(directory: Path, key: str, max_age_s: float) -> Root | None:

@@ -198,7 +198,7 @@ def _finish(
     return Outcome(
         Verdict.FAIL if refused else Verdict.PASS,
         f"lintian: {refused}: {tags.lines[0]}" if refused else told,
-        inputs=tuple(context.workspace.relative(path) for path in source.files),
+        inputs=("job.json", *(context.workspace.relative(path) for path in source.files)),
         outputs=tuple(context.workspace.relative(path) for path in kept),
         skipped=tuple(skipped),
         assumed=tuple(assumed),

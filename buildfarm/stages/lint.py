@@ -27,6 +27,7 @@ def run(context: StageContext) -> Outcome:
     return Outcome(
         Verdict.PASS if passed else Verdict.FAIL,
         "the targets have no statement" if empty else describe(score, lint.threshold),
+        inputs=what_was_checked(context),
         outputs=(context.workspace.relative(report),) if report.is_file() else (),
         assumed=(*environment.assumed, *(["code without a statement has nothing to score"] if empty else [])),
         facts={
@@ -38,6 +39,12 @@ def run(context: StageContext) -> Outcome:
             "series": environment.series,
         },
     )
+
+
+def what_was_checked(context: StageContext) -> tuple[str, ...]:
+    """The files that stand for what a check was given: the job, and the revision that the tree is."""
+    revision = context.workspace.directory("checkout") / "revision.json"
+    return ("job.json", *([context.workspace.relative(revision)] if revision.is_file() else []))
 
 
 def describe(score: Score, threshold: float) -> str:

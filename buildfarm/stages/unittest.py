@@ -11,10 +11,12 @@ from buildfarm.build.junit import FILE_LIMIT_BYTES, Report, read_junit
 from buildfarm.build.sandbox import Limits, Ran, Wanted, run_in_sandbox
 from buildfarm.errors import PackageFault
 from buildfarm.job import UnitTestJob
+from buildfarm.stages.lint import what_was_checked
 from buildfarm.stages.runner import StageContext
 from buildfarm.verdict import Outcome, Verdict
 
 PYTEST_NO_TESTS = 5
+COMMAND_NOT_FOUND = 127  # the shells' word for it, and our own
 OUTPUT_LIMIT_BYTES = 64 << 20
 SHOWN_FAILURES = 3
 
@@ -54,6 +56,7 @@ def _run_tests(context: StageContext, job: UnitTestJob, environment: Environment
 def judge(context: StageContext, job: UnitTestJob, environment: Environment, ran: Ran) -> Outcome:
     """What the tests' end means; raises PackageFault when they did not come to an end of their own."""
     _require_end(job, ran)
+    _require_program(ran)
     assumed = list(environment.assumed)
     report = _read_report(context, job, ran, assumed)
     percent = _read_coverage(context, job, ran)
@@ -72,6 +75,7 @@ def judge(context: StageContext, job: UnitTestJob, environment: Environment, ran
     return Outcome(
         verdict,
         reason,
+        inputs=what_was_checked(context),
         outputs=tuple(context.workspace.relative(path) for path in outputs if path.is_file()),
         assumed=tuple(assumed),
         facts=facts,
@@ -90,6 +94,16 @@ def _require_end(job: UnitTestJob, ran: Ran) -> None:
             f"the tests were stopped: they printed more than {OUTPUT_LIMIT_BYTES >> 20} MiB",
             details=_last_lines(ran),
             resolution="Let the tests say less.",
+        )
+
+
+def _require_program(ran: Ran) -> None:
+    if ran.status == COMMAND_NOT_FOUND:
+        raise PackageFault(
+            f"the tests exited {ran.status}: {_last_line(ran)}",
+            details=_last_lines(ran),
+            resolution="Is a program not installed? Name its package in Build-Depends, or in the recipe under "
+            "unittest: packages:.",
         )
 
 
@@ -147,12 +161,15 @@ def _describe_status(job: UnitTestJob, ran: Ran) -> str:
         return f"the tests were killed by {signal.Signals(-ran.status).name}"
     if ran.status == PYTEST_NO_TESTS and any("pytest" in word for word in job.command[:3]):
         return "pytest found no tests"
-    last = next((line.strip() for line in reversed(ran.output.splitlines()) if line.strip()), "")
-    return f"the tests exited {ran.status}" + (f": {last[:200]}" if last else "")
+    return f"the tests exited {ran.status}: {_last_line(ran)}".removesuffix(": ")
 
 
 def _count(tests: int) -> str:
     return "1 test" if tests == 1 else f"{tests} tests"
+
+
+def _last_line(ran: Ran) -> str:
+    return next((line.strip()[:200] for line in reversed(ran.output.splitlines()) if line.strip()), "")
 
 
 def _last_lines(ran: Ran) -> str:

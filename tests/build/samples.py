@@ -11,6 +11,7 @@ FILES = {
         '"""Counting words."""\n\n\ndef count(text):\n    """How many words ``text`` has."""\n'
         "    return len(text.split())\n"
     ),
+    "tests/__init__.py": '"""Tests."""\n',
     "tests/test_words.py": (
         '"""Tests."""\n\nimport unittest\n\nfrom tally.words import count\n\n\n'
         'class TestCount(unittest.TestCase):\n    """Counting."""\n\n'

@@ -1,0 +1,82 @@
+"""Whose fault a build's end is, case by case, on logs as sbuild writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildfarm.build.sbuild_log import PACKAGE_STAGES, Reading, Summary, judge, parse_summary, read_log
+from buildfarm.verdict import Verdict
+
+DATA = Path(__file__).with_name("data")
+
+
+@pytest.mark.parametrize(
+    ("log", "exit_status", "verdict", "reason"),
+    [
+        ("successful", 0, Verdict.PASS, "built"),
+        ("test-failed", 2, Verdict.FAIL, "the build failed: FAIL: test_two (tests.test_words.TestCount.test_two)"),
+        ("compiler", 2, Verdict.FAIL, "the build failed: main.c:7:5: error: 'counter' undeclared"),
+        ("arch-check", 2, Verdict.FAIL, "the build failed: E: tally: amd64 not in arch list"),
+        ("exec-format", 2, Verdict.FAIL, "the build failed: /bin/sh: 1: ./helper: Exec format error"),
+        (
+            "unmet-sure",
+            3,
+            Verdict.FAIL,
+            "unmet build-dependencies: no-such-library-dev but it is not installable; python3 (>= 99) but 3.11.2-1",
+        ),
+        ("unmet-uncertain", 3, Verdict.ERROR, "build-dependencies could not be installed: libfresh-dev but"),
+        ("mirror-down", 3, Verdict.ERROR, "sbuild gave up in its stage apt-get-update (given-back)"),
+        ("create-session", 1, Verdict.ERROR, "sbuild gave up in its stage create-session (failed)"),
+        ("disk-full", 2, Verdict.ERROR, "the machine failed: /tmp/ccQ1.s: fatal error: can't write"),
+        ("kernel", 2, Verdict.ERROR, "the machine failed: kernel BUG at mm/slub.c:321!"),
+        ("cut-off", -9, Verdict.ERROR, "sbuild exited -9 and its log ends without a summary"),
+        ("forged-summary", 2, Verdict.FAIL, "the build failed: main.c:1:1: error: no"),
+        # What sbuild itself says and what its log says must agree.
+        ("successful", 2, Verdict.ERROR, "sbuild exited 2, but its log says 'successful'"),
+        ("compiler", 0, Verdict.ERROR, "sbuild exited 0, but its log says 'attempted'"),
+    ],
+)
+def test_a_log_is_judged(log: str, exit_status: int, verdict: Verdict, reason: str) -> None:
+    with (DATA / f"{log}.log").open() as lines:
+        judgement = judge(read_log(lines), exit_status)
+
+    assert judgement.verdict is verdict
+    assert judgement.reason.startswith(reason)
+
+
+def test_the_summary_is_read_after_its_last_box_only() -> None:
+    summary = parse_summary((DATA / "forged-summary.log").read_text())
+
+    assert summary is not None
+    assert (summary.status, summary.fail_stage) == ("attempted", "build")
+    assert summary.seconds("Package-Time") == 11
+    assert summary.seconds("Space") is None
+
+
+def test_a_log_without_a_summary_has_none() -> None:
+    assert parse_summary((DATA / "cut-off.log").read_text()) is None
+
+
+@given(
+    st.sampled_from(["attempted", "given-back", "failed", "skipped", "", "x"]),
+    st.text(max_size=20),
+    st.sampled_from([1, 2, 3, -9, 137]),
+)
+def test_only_the_packages_own_stages_blame_the_package(status: str, stage: str, exit_status: int) -> None:
+    reading = Reading(Summary({"Status": status, "Fail-Stage": stage}))
+
+    verdict = judge(reading, exit_status).verdict
+
+    assert verdict is not Verdict.PASS
+    if verdict is Verdict.FAIL:
+        assert stage in PACKAGE_STAGES
+        assert (status, exit_status) == ("attempted", 2)
+
+
+@given(st.lists(st.text(max_size=80), max_size=40))
+def test_any_text_can_be_read(lines: list[str]) -> None:
+    assert read_log(lines).summary is None or any(line.startswith("| Summary") for line in lines)

@@ -1,0 +1,280 @@
+"""The build stage with real sbuild: what it makes, whom it blames, what it leaves behind, what it shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildfarm.build.sbuild import FAST_DISK, SLOW_DISK, scratch_name
+from buildfarm.job import BuildRules
+from buildfarm.stages.build import builds_for
+from buildfarm.verdict import Verdict
+
+Bench = Any
+
+
+def rules(script: str) -> str:
+    """A debian/rules that runs ``script`` before it builds."""
+    lines = "".join(f"\t{line}\n" for line in script.strip().splitlines())
+    return f"#!/usr/bin/make -f\n%:\n\tdh $@\n\noverride_dh_auto_build:\n{lines}"
+
+
+def build_with(bench: Bench, script: str, **job: Any) -> Any:
+    (bench.tree / "debian/rules").write_text(rules(script))
+    return bench.build(**job)
+
+
+def leftovers(bench: Bench) -> list[Path]:
+    name = scratch_name(bench.workspace.path, f"{bench.series}-{bench.architecture}")
+    return [path for place in (FAST_DISK, SLOW_DISK) for path in place.glob(f"{name}*")]
+
+
+def test_a_source_package_becomes_checked_binaries(bench: Bench) -> None:
+    result = bench.build()
+
+    assert result.verdict is Verdict.PASS, result.details
+    names = {Path(ref.path).name for ref in result.outputs}
+    arch = bench.architecture
+    assert names == {
+        "tally_1.0_all.deb",
+        f"tally_1.0_{arch}.buildinfo",
+        f"tally_1.0_{arch}.changes",
+        "build.log",
+        "lintian.txt",
+    }
+    assert {Path(ref.path).name for ref in result.inputs} == {"job.json", "tally_1.0.dsc", "tally_1.0.tar.xz"}
+    assert result.facts["packages"] == ["tally_1.0_all.deb"]
+    assert result.facts["package_s"] > 0
+    deb = bench.workspace.path / next(ref.path for ref in result.outputs if ref.path.endswith(".deb"))
+    assert (
+        "/usr/share/tally/tally/words.py"
+        in subprocess.run(["dpkg", "--contents", deb], capture_output=True, text=True, check=True).stdout
+    )
+    assert not leftovers(bench)
+
+
+def test_a_foreign_architecture_is_the_farms_trouble(bench: Bench) -> None:
+    foreign = "s390x" if bench.architecture != "s390x" else "amd64"
+    bench.architecture = foreign
+
+    result = bench.build(architectures=(foreign,))
+
+    assert result.verdict is Verdict.ERROR
+    assert f"cannot build for {foreign}" in result.reason
+
+
+def test_a_second_architecture_does_not_build_all_again(bench: Bench) -> None:
+    result = bench.build(architectures=("s390x", bench.architecture))
+
+    assert result.verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("stated", "arch_all", "expected"),
+    [
+        (("any",), False, True),
+        (("all",), True, True),
+        (("all",), False, False),
+        (("any", "all"), False, True),
+        (("linux-any",), False, True),
+        (("hurd-any", "s390x"), True, False),
+        (("any-amd64",), False, True),
+    ],
+)
+def test_architecture_words_are_matched_as_dpkg_does(
+    stated: tuple[str, ...], arch_all: bool, expected: bool
+) -> None:
+    assert builds_for(stated, "amd64", arch_all=arch_all) is expected
+
+
+@pytest.mark.slow
+def test_a_failing_build_is_the_packages_fault_with_its_first_error(bench: Bench) -> None:
+    result = build_with(bench, "echo 'main.c:3: error: no such thing'; exit 1")
+
+    assert result.verdict is Verdict.FAIL
+    assert result.reason == "the build failed: main.c:3: error: no such thing"
+    assert not leftovers(bench)
+
+
+@pytest.mark.slow
+def test_missing_build_dependencies_are_named(bench: Bench) -> None:
+    control = (bench.tree / "debian/control").read_text()
+    (bench.tree / "debian/control").write_text(control.replace("(= 13)", "(= 13), no-such-package-at-all"))
+
+    result = bench.build()
+
+    assert result.verdict is Verdict.FAIL
+    assert result.reason == "unmet build-dependencies: no-such-package-at-all but it is not installable"
+
+
+@pytest.mark.slow
+def test_a_build_that_hangs_fails_by_its_limit_and_leaves_nothing(bench: Bench) -> None:
+    result = build_with(bench, "echo waiting; sleep 2345", build=BuildRules(timeout_s=25))
+
+    assert result.verdict is Verdict.FAIL
+    assert result.reason == "the build was stopped: not done after 25 s (timeout_s)"
+    assert not leftovers(bench)
+    assert subprocess.run(["pgrep", "-fx", "sleep 2345"], check=False).returncode == 1
+
+
+@pytest.mark.slow
+def test_a_hostile_rules_file_finds_no_keys_no_environment_and_no_network(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUILDFARM_SECRET", "hush-hush")
+    monkeypatch.setenv("DEB_SIGN_KEYID", "hush-hush")
+    secret = tmp_path / "private.key"
+    secret.write_text("hush-hush")
+    secret.chmod(0o600)
+    home = Path.home()
+
+    result = build_with(
+        bench,
+        f"""
+env | sort; id; echo uid=$$(id -u)
+cat {secret} /proc/*/environ || true
+cat /proc/1/root{secret} || true
+ls -a {home} {home}/.gnupg {home}/.ssh || true
+tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | sed 's/^/net=/'
+""",
+    )
+
+    assert result.verdict is Verdict.PASS, result.details
+    log = (bench.workspace.directory("build", f"{bench.series}-{bench.architecture}") / "build.log").read_text()
+    assert "hush-hush" not in log
+    assert "uid=1000\n" in log
+    assert [line for line in log.splitlines() if line.startswith("net=")] == ["net=lo"]
+
+
+@pytest.mark.slow
+def test_lintian_can_refuse_what_was_built(bench: Bench) -> None:
+    (bench.tree / "debian/copyright").unlink()
+
+    result = bench.build(build=BuildRules(lintian_fail_on="error"))
+
+    assert result.verdict is Verdict.FAIL
+    assert result.reason.startswith("lintian: 1 errors: E: tally: no-copyright-file")
+
+
+@pytest.mark.slow
+def test_a_build_killed_with_its_farm_leaves_nothing_to_the_next(bench: Bench) -> None:
+    (bench.tree / "debian/rules").write_text(rules("echo waiting; sleep 2346"))
+    bench.workspace.write_job(bench.job)
+    bench.samples.make_source_package(bench.tree, bench.workspace.directory("source", bench.series))
+    words = [sys.executable, "-m", "buildfarm", "--home", str(bench.settings.home), "stage", "build"]
+    words += ["--workspace", str(bench.workspace.path), "--series", bench.series]
+    words += ["--architecture", bench.architecture]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=bench.settings.root) as farm:
+        deadline = time.monotonic() + 120
+        while not _running("sleep 2346") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        farm.send_signal(signal.SIGKILL)
+    assert leftovers(bench)
+
+    for pid in _running("sleep 2346"):
+        os.kill(pid, signal.SIGKILL)
+    result = build_with(bench, "true")
+
+    assert result.verdict is Verdict.PASS, result.details
+    assert not leftovers(bench)
+
+
+def _running(command: str) -> list[int]:
+    found = subprocess.run(["pgrep", "-fx", command], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+@pytest.mark.slow
+def test_dependencies_come_from_the_ppa_itself(bench: Bench, tmp_path: Path) -> None:
+    """A PPA made by hand: a package that is nowhere else satisfies a build-dependency."""
+    with _served_ppa(tmp_path, bench.series, bench.architecture) as port:
+        archive = replace(bench.settings.archive, port=port)
+        bench.settings = replace(bench.settings, archive=archive)
+        control = (bench.tree / "debian/control").read_text()
+        (bench.tree / "debian/control").write_text(control.replace("(= 13)", "(= 13), only-in-the-ppa (>= 2)"))
+
+        result = bench.build(archive="local:demo/trunk")
+
+    assert result.verdict is Verdict.PASS, result.details
+    assert not result.assumed
+
+
+def test_a_ppa_that_has_no_such_series_is_left_out_and_told(tmp_path: Path, host_series: str) -> None:
+    from buildfarm.build.ppa_source import find_ppa
+    from ppa_tools.address import parse_address
+
+    with _served_ppa(tmp_path, host_series, "amd64") as port:
+        found = find_ppa(
+            parse_address("local:demo/trunk"), "another", f"http://127.0.0.1:{port}", tmp_path / "key.asc"
+        )
+
+    assert isinstance(found, str)
+    assert found.startswith("local:demo/trunk has nothing for another yet")
+
+
+class _served_ppa:  # noqa: N801 (used as a function in `with`)
+    """A signed one-package apt repository over HTTP at /demo/trunk; gives its port."""
+
+    def __init__(self, tmp_path: Path, series: str, architecture: str) -> None:
+        self.root, self.series, self.architecture = tmp_path / "www", series, architecture
+
+    def __enter__(self) -> int:
+        ppa = self.root / "demo/trunk"
+        packages = ppa / f"dists/{self.series}/main/binary-{self.architecture}"
+        packages.mkdir(parents=True)
+        tree = self.root / "pkg/DEBIAN"
+        tree.mkdir(parents=True)
+        (tree / "control").write_text(
+            "Package: only-in-the-ppa\nVersion: 2.0\nArchitecture: all\nMaintainer: T <t@example.org>\n"
+            "Description: for tests\n"
+        )
+        _call("dpkg-deb", "--build", "--root-owner-group", tree.parent, ppa / "only.deb")
+        listing = _call("apt-ftparchive", "packages", ".", cwd=ppa)
+        (packages / "Packages").write_text(listing)
+        release = _call(
+            "apt-ftparchive",
+            *("-o", f"APT::FTPArchive::Release::Suite={self.series}"),
+            *("-o", f"APT::FTPArchive::Release::Codename={self.series}"),
+            *("-o", "APT::FTPArchive::Release::Components=main"),
+            *("-o", f"APT::FTPArchive::Release::Architectures={self.architecture}"),
+            "release",
+            ".",
+            cwd=ppa / f"dists/{self.series}",
+        )
+        (self.root / "Release").write_text(release)
+        home = self.root / "gpg"
+        home.mkdir(mode=0o700)
+        gpg = ("gpg", "--homedir", home, "--batch", "--passphrase", "")
+        _call(*gpg, "--quick-generate-key", "T <t@example.org>", "ed25519", "sign", "never")
+        _call(*gpg, "--clearsign", "--output", ppa / f"dists/{self.series}/InRelease", self.root / "Release")
+        (ppa / "key.asc").write_text(_call(*gpg, "--armor", "--export"))
+        _call("gpgconf", "--homedir", home, "--kill", "all")
+        shutil.rmtree(home)
+        self.server = subprocess.Popen(
+            [sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0"],
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.server.stdout is not None
+        return int(self.server.stdout.readline().split(" port ")[1].split()[0])
+
+    def __exit__(self, *_: object) -> None:
+        self.server.kill()
+        self.server.wait()
+
+
+def _call(*words: Any, cwd: Path | None = None) -> str:
+    return subprocess.run(
+        [str(word) for word in words], cwd=cwd, check=True, capture_output=True, text=True
+    ).stdout
