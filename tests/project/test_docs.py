@@ -93,9 +93,7 @@ def test_every_command_and_option_is_in_the_reference(command: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_make_target_that_a_page_gives_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert (
-        set(re.findall(r"(?:^|[\s`])make ([a-z-]+)(?=$|[\s`])", code(page.read_text()), re.MULTILINE)) <= targets
-    )
+    assert set(re.findall(r"^ *make ([a-z][a-z-]*)", code(page.read_text()), re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
