@@ -53,8 +53,11 @@ def read_json(path: Path) -> Any:
 
 
 def is_inside(root: Path, path: Path) -> bool:
-    """Whether ``path``, symbolic links followed, is ``root`` or lies below it."""
-    return path.resolve().is_relative_to(root.resolve())
+    """Whether ``path``, symbolic links followed, is ``root`` or lies below it; links in a circle lead nowhere."""
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except RuntimeError:  # how Python before 3.13 says ELOOP
+        return False
 
 
 def empty_directory(path: Path) -> Path:

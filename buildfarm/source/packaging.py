@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,6 @@ CONTROL = "debian/control"
 FORMAT = "debian/source/format"
 SIZE_LIMIT_BYTES = 32 * 1024 * 1024
 PARSER_TIMEOUT_S = 30.0
-# Where dpkg's tools read what a name points to; elsewhere in debian/ a link is only packed, as a link.
-READ_BY_DPKG = ("debian/source", "debian/patches", "debian/tests", "debian/upstream")
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,15 @@ def read_inside(tree: Path, path: str) -> bytes:
 
 
 def _refuse_links_out(tree: Path) -> None:
-    """Refuse a link out of the tree where a tool would follow it, and pack what it finds on this machine."""
-    for name, _ in walk_tree(tree / "debian"):
-        path = f"debian/{name}"
-        is_read = "/" not in name or path.startswith(tuple(f"{top}/" for top in READ_BY_DPKG))
-        if is_read and (tree / path).is_symlink() and not is_inside(tree, tree / path):
-            raise _leads_out(path)
+    """Refuse a link in debian/ that leads out of the tree, which the tools would follow on this machine.
+
+    dpkg-source too refuses it, but only when it unpacks, and only where the link's target exists.
+    """
+    for name, status in walk_tree(tree / "debian"):
+        link = tree / "debian" / name
+        is_null = stat.S_ISLNK(status.st_mode) and link.readlink() == Path("/dev/null")
+        if stat.S_ISLNK(status.st_mode) and not is_null and not is_inside(tree, link):
+            raise _leads_out(f"debian/{name}")
 
 
 def _leads_out(path: str) -> PackageFault:

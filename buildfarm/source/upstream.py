@@ -63,6 +63,7 @@ def normal_mode(status: os.stat_result) -> int:
 def copy_tree(source: Path, destination: Path, keep: PathFilter = lambda _name: True) -> None:
     """Copy a tree into ``destination``, made where missing; with normal modes, links as links."""
     destination.mkdir(exist_ok=True)
+    destination.chmod(0o755)
     for name, status in walk_tree(source, keep):
         target = destination / name
         if stat.S_ISDIR(status.st_mode):

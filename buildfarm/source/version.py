@@ -40,7 +40,7 @@ class DebianVersion:
 
 
 _VERSION = re.compile(
-    r"(?:(?P<epoch>[0-9]{1,9}):)?(?P<upstream>[0-9][A-Za-z0-9.+~-]*?)(?:-(?P<revision>[A-Za-z0-9+.~]+))?"
+    r"(?:(?P<epoch>[0-9]{1,9}):)?(?P<upstream>[0-9][A-Za-z0-9.+~-]*?)(?:-(?P<revision>[A-Za-z0-9+.~]+)|(?<!-))"
 )
 
 
