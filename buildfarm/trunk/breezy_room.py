@@ -304,8 +304,6 @@ def _entry(path: str, entry: Any) -> Entry:
 
 def _merge(branch: Any, wanted: bytes, merges: Sequence[tuple[Merge, Path]], scratch: Path) -> bytes:
     """Merge in a scratch branch with a working tree; returns the merged revision, which is always the same."""
-    from breezy.merge import UnrelatedBranches
-
     _check_tree(branch.repository.revision_tree(wanted))
     copy = branch.controldir.sprout(
         local_path_to_url(str(scratch)), revision_id=wanted, source_branch=branch, stacked=False
@@ -320,7 +318,7 @@ def _merge(branch: Any, wanted: bytes, merges: Sequence[tuple[Merge, Path]], scr
                 continue
             try:
                 conflicts = working_tree.merge_from_branch(other, to_revision=_bytes(merge.revision))
-            except UnrelatedBranches as error:
+            except errors.UnrelatedBranches as error:
                 raise _conflict(merge, ["the branches have no common ancestor"]) from error
         if conflicts:
             raise _conflict(merge, sorted(str(one) for one in working_tree.conflicts()))

@@ -445,7 +445,7 @@ def _entry(line: bytes) -> Entry:
 def _fixed_identity() -> dict[str, str]:
     """Who merges, and when: always the same, so that the same merge is the same commit."""
     names = {f"GIT_{role}_{what}": "buildfarm" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    return names | {"GIT_AUTHOR_DATE": "0 +0000", "GIT_COMMITTER_DATE": "0 +0000"}
+    return names | {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}
 
 
 def _conflict(merge: Merge, merged: Finished, unmerged: Finished) -> PackageFault:

@@ -86,10 +86,8 @@ class GitRepository(Repository):
         """Commit a tree of (mode, name, content) as it stands, however wrong the names are."""
         raw = b""
         for mode, name, content in entries:
-            if mode == "160000":
-                blob = "1" * 40
-            else:
-                blob = self.git("hash-object", "-w", "--stdin", input_bytes=content)
+            stored = self.git("hash-object", "-w", "--stdin", input_bytes=content)
+            blob = "1" * 40 if mode == "160000" else stored
             raw += mode.encode() + b" " + name + b"\0" + bytes.fromhex(blob)
         tree = self.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", input_bytes=raw)
         return self.commit_tree(tree)

@@ -193,7 +193,7 @@ def test_a_local_branch_cannot_send_the_farm_elsewhere(bzr_repository, cache, si
 def test_a_revision_that_is_gone_is_told_as_such(bzr_repository, cache):
     tip = bzr_repository.commit("one")
     trunk = open_trunk(bzr_repository.branch, cache)
-    with pytest.raises(PackageFault, match="rewritten.*never-was"):
+    with pytest.raises(PackageFault, match=r"rewritten.*never-was"):
         trunk.export("never-was", cache / "out")
     with pytest.raises(FarmTrouble, match="rewritten"):
         trunk.commits_between(tip, "never-was")
@@ -206,8 +206,7 @@ def test_many_threads_may_ask_at_once(bzr_repository, cache):
 
     def ask() -> None:
         trunk = open_trunk(bzr_repository.branch, cache)
-        for _ in range(20):
-            answers.append((trunk.tip(), summaries(trunk.commits_between(first, tip))))
+        answers.extend((trunk.tip(), summaries(trunk.commits_between(first, tip))) for _ in range(20))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:

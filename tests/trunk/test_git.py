@@ -355,10 +355,13 @@ def test_links_that_stay_inside_are_kept(git_repository, cache, tmp_path):
 def test_a_tree_that_is_too_big_is_refused_before_it_is_written(git_repository, cache, tmp_path, monkeypatch):
     git_repository.commit("one", {f"f{n}": "12345" for n in range(4)})
     trunk = open_trunk(git_repository.branch, cache)
-    for limit, message in (("TREE_LIMIT_FILES", "has 4 files.*limit of 3"), ("TREE_LIMIT_BYTES", "has 20 bytes")):
-        with monkeypatch.context() as patch, pytest.raises(PackageFault, match=message):
-            patch.setattr(tree, limit, 3)
-            trunk.export(trunk.tip(), tmp_path / "out")
+    monkeypatch.setattr(tree, "TREE_LIMIT_FILES", 3)
+    with pytest.raises(PackageFault, match=r"has 4 files.*limit of 3"):
+        trunk.export(trunk.tip(), tmp_path / "out")
+    monkeypatch.setattr(tree, "TREE_LIMIT_FILES", 4)
+    monkeypatch.setattr(tree, "TREE_LIMIT_BYTES", 19)
+    with pytest.raises(PackageFault, match=r"has 20 bytes.*limit of 19"):
+        trunk.export(trunk.tip(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -369,7 +372,7 @@ def test_a_small_repository_that_unfolds_to_a_billion_files_is_refused(git_repos
         lines = "".join(f"{kind} {name}\td{n}\n" for n in range(10))
         kind, name = "040000 tree", git_repository.git("mktree", input_bytes=lines.encode())
     revision = git_repository.commit_tree(name)
-    with pytest.raises(PackageFault, match="files|longer"):
+    with pytest.raises(PackageFault, match=r"files|longer"):
         open_trunk(git_repository.branch, cache).export(revision, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -489,7 +492,8 @@ def test_a_killed_fetch_leaves_nothing_that_stops_the_next(git_repository, cache
 def test_several_processes_share_one_mirror(git_repository, cache):
     tips = [git_repository.commit(f"c{n}") for n in range(4)]
     program = (
-        "import sys; from pathlib import Path; from buildfarm.job import Branch; from buildfarm.trunk import open_trunk\n"
+        "import sys; from pathlib import Path\n"
+        "from buildfarm.job import Branch; from buildfarm.trunk import open_trunk\n"
         "print(open_trunk(Branch('git', sys.argv[1], 'main'), Path(sys.argv[2])).describe(sys.argv[3]).summary)"
     )
     children = [
