@@ -222,8 +222,9 @@ def _await_end(child: subprocess.Popen[bytes], deadline: float) -> str:
 
 
 def _reap(child: subprocess.Popen[bytes]) -> None:
-    # The leader's descendants are listed before it dies: afterwards they belong to whoever adopts them.
-    family = [*descendants(child.pid)]
+    # The leader's descendants are listed before it dies: afterwards they belong to whoever adopts them, and a
+    # reading of all of /proc (milliseconds) would find none.
+    family = [*descendants(child.pid)] if child.returncode is None else []
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     for pid in family:

@@ -83,7 +83,7 @@ def explained(location: str) -> Iterator[None]:
     """Turn breezy's errors into FarmTrouble."""
     try:
         yield
-    except (errors.BzrError, GraphError, OSError) as error:
+    except (errors.BzrError, GraphError, PermissionError, ConnectionError) as error:
         missing = isinstance(error, errors.NotBranchError)
         raise FarmTrouble(
             "there is no Bazaar branch at the trunk's location" if missing else "the trunk cannot be read",
