@@ -36,6 +36,14 @@ class ArchiveSettings:
 
 
 @dataclass(frozen=True)
+class LaunchpadSettings:
+    """Where uploads to ``ppa:`` archives go, by FTP."""
+
+    upload_host: str = "upload.ppa.launchpad.net"
+    upload_port: int = 21
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     """The loopback port that workers connect to, and how many build workers are started here."""
 
@@ -76,6 +84,7 @@ class Settings:
     farm: FarmSettings = FarmSettings()
     web: WebSettings = WebSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    launchpad: LaunchpadSettings = LaunchpadSettings()
     workers: WorkerSettings = WorkerSettings()
     hooks: HookSettings = HookSettings()
     series: Mapping[str, SeriesSettings] = field(default_factory=dict)

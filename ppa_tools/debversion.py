@@ -20,7 +20,8 @@ def split_version(version: str) -> tuple[int, str, str]:
     The rule is deb-version(7): the upstream part begins with a digit.
     """
     match = VERSION.fullmatch(version)
-    if match is None or not match["upstream"][:1].isdigit():
+    trailing_hyphen = match is not None and match["revision"] is None and "-" in match["upstream"]
+    if match is None or trailing_hyphen or not match["upstream"][:1].isdigit():
         raise ValueError(f"{version!r} is no Debian version")
     return int(match["epoch"] or 0), match["upstream"], match["revision"] or ""
 

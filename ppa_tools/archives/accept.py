@@ -6,6 +6,7 @@ version must be higher than the active one of its series; binaries belong to a s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,6 +130,30 @@ def accept_binaries(scene: Scene, upload: BinaryUpload, architecture: str, worke
     return replace(receipt, notes=(*receipt.notes, *late))
 
 
+def spread_to_architectures(
+    conn: Connection, ppa: h.PPA, series: h.Series, architectures: Sequence[str], now: float
+) -> None:
+    """A series gets architectures: its packages for all architectures are published there, too."""
+    active = h.select_binary_publications(conn, ppa, series=series.name, active=True)
+    for_all = {one.release_id: one for one in active if one.architecture == "all"}
+    for one in for_all.values():
+        for architecture in architectures:
+            h.add_binary_publication(
+                conn,
+                series,
+                architecture,
+                one.release_id,
+                now=now,
+                by=one.span.created_by,
+                package=one.package,
+                version=one.version,
+                architecture=one.architecture,
+                source=one.source,
+                source_version=one.source_version,
+                why=f"{series.name} has {architecture} from now on",
+            )
+
+
 def _source_is_there(scene: Scene, upload: SourceUpload, publications: tuple[h.SourcePublication, ...]) -> bool:
     """Whether this very source is or was in the series; raises UploadRefused when another is by this version."""
     conn, dsc = scene.conn, upload.dsc
@@ -137,8 +162,8 @@ def _source_is_there(scene: Scene, upload: SourceUpload, publications: tuple[h.S
         return False
     if release.payload_sha256 != upload.payload_sha256:
         raise UploadRefused(
-            f"{dsc.source} {dsc.version} is already in {scene.ppa.address} with other content, uploaded as "
-            f"{dsc.version}: use a higher version"
+            f"{dsc.source} {dsc.version} is already in {scene.ppa.address} with other content; "
+            f"use a version higher than {dsc.version}"
         )
     if any(one.release_id == release.id and one.span.status != h.Status.DELETED for one in publications):
         return True

@@ -140,7 +140,7 @@ class LocalArchive:
                 elif description is not None and description != ppa.description:
                     h.describe_ppa(conn, ppa, description)
                 for name in series:
-                    _ensure_series(h.find_series(conn, ppa, name), conn, ppa, name, architectures)
+                    _ensure_series(conn, ppa, name, architectures, self._clock())
                 for uploader in keys:
                     h.add_uploader(conn, ppa, uploader, self._clock())
         self.publish(address)
@@ -205,6 +205,7 @@ class LocalArchive:
 
         Raises UploadRefused with the reason, UnknownPPA, ArchiveError. The files are copied.
         """
+        self._find_series(self.ppa(address), series)
         with tempfile.TemporaryDirectory(dir=self.incoming, prefix=".copy-") as name:
             return self.accept_source_here(address, series, _copy_files(directory, Path(name)), changes_name)
 
@@ -226,6 +227,7 @@ class LocalArchive:
 
         The caller vouches for the worker. Raises as ``accept_source``; the files are copied.
         """
+        self._find_series(self.ppa(address), series)
         with tempfile.TemporaryDirectory(dir=self.incoming, prefix=".copy-") as name:
             copies = _copy_files(directory, Path(name))
             return self.accept_binaries_here(address, series, architecture, copies, changes_name, worker)
@@ -386,13 +388,15 @@ def _check_names(address: Address, series: Sequence[str], architectures: Sequenc
         raise ArchiveError("a series needs at least one architecture")
 
 
-def _ensure_series(
-    found: Series | None, conn: Connection, ppa: PPA, name: str, architectures: Sequence[str]
-) -> None:
+def _ensure_series(conn: Connection, ppa: PPA, name: str, architectures: Sequence[str], now: float) -> None:
+    found = h.find_series(conn, ppa, name)
     if found is None:
         h.add_series(conn, ppa, name, tuple(dict.fromkeys(architectures)))
-    elif missing := [arch for arch in dict.fromkeys(architectures) if arch not in found.architectures]:
+        return
+    missing = [arch for arch in dict.fromkeys(architectures) if arch not in found.architectures]
+    if missing:
         h.set_architectures(conn, found, (*found.architectures, *missing))
+        accept.spread_to_architectures(conn, ppa, found, missing, now)
 
 
 def _read_keys(data: bytes) -> tuple[openpgp.Key, ...]:

@@ -127,7 +127,7 @@ def make_source(
             "debian",
             {
                 "changelog": (
-                    f"{source} ({version}) {series}; urgency=medium\n\n  * A change.\n\n"
+                    f"{source} ({version}) unstable; urgency=medium\n\n  * A change.\n\n"
                     " -- Uploader <uploader@example.com>  Thu, 01 Jan 2026 00:00:00 +0000\n"
                 ).encode(),
                 "source/format": b"3.0 (quilt)\n",
@@ -147,9 +147,7 @@ def make_source(
         (directory / orig).unlink()
     names = [dsc, debian] + ([orig] if with_orig else [])
     changes = directory / f"{source}_{noepoch}_source.changes"
-    changes.write_bytes(
-        signer.sign(changes_text(directory, names, source=source, version=version, series=series))
-    )
+    changes.write_bytes(signer.sign(changes_text(directory, names, source=source, version=version, series=series)))
     return changes
 
 
