@@ -15,6 +15,7 @@ import base64
 import binascii
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -243,7 +244,7 @@ def _parse_keys(listing: bytes) -> Iterator[Key]:
     """The primary keys of a ``--with-colons`` listing (doc/DETAILS of GnuPG)."""
     records = [line.split(":") for line in listing.decode("utf-8", "backslashreplace").splitlines()]
     starts = [n for n, record in enumerate(records) if record[0] in ("pub", "sec")]
-    for start, end in zip(starts, [*starts[1:], len(records)], strict=True):
+    for start, end in itertools.pairwise([*starts, len(records)]):
         primary = records[start]
         if primary[1] == "r":
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -67,16 +68,23 @@ def write_entry(
     trunk = revisions[""]
     parts = [f"With {name} from {_describe(part)}." for name, part in revisions.items() if name]
     automated = f"Automated build of {context.job.recipe} from {_describe(trunk)}."
-    farm = context.settings.farm
     return Entry(
         source=info.source,
         version=version,
         distribution=context.series,
         urgency=packaging.heading.urgency,
         changes=(("", (automated, *parts)), (trunk.author, (trunk.summary,))),
-        changed_by=one_line(context.job.maintainer or packaging.maintainer or f"{farm.name} <{farm.email}>"),
+        changed_by=_who_changed(context, packaging),
         changed_at=commit_time(trunk),
     )
+
+
+def _who_changed(context: StageContext, packaging: Packaging) -> str:
+    """The first of recipe, packaging and farm that is a name with an address: a trailer needs both."""
+    farm = context.settings.farm
+    named = (one_line(text) for text in (context.job.maintainer, packaging.maintainer))
+    known = (text for text in named if re.fullmatch(r"[^<>]+ <[^<> ]+>", text))
+    return next(known, f"{farm.name} <{farm.email}>")
 
 
 def _describe(revision: RevisionInfo) -> str:

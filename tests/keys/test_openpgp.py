@@ -133,7 +133,7 @@ def test_a_detached_signature_holds(home: Path, key: Key, public: bytes, tmp_pat
     (tmp_path / "data").write_bytes(TEXT)
     (tmp_path / "data.asc").write_bytes(detach_sign(home, [key.fingerprint], TEXT))
     (tmp_path / "keyring").write_bytes(dearmor_keys(public))
-    argv = ["gpgv", "--keyring", tmp_path / "keyring", tmp_path / "data.asc", tmp_path / "data"]
+    argv: list[str | Path] = ["gpgv", "--keyring", tmp_path / "keyring", tmp_path / "data.asc", tmp_path / "data"]
     assert subprocess.run(argv, capture_output=True).returncode == 0
     (tmp_path / "data").write_bytes(TEXT + b"more")
     assert subprocess.run(argv, capture_output=True).returncode == 1

@@ -87,6 +87,24 @@ def test_the_changelog_says_which_commit_this_is(package: Package) -> None:
     assert [str(block.version) for block in changelog][1] == "2.10-3"
 
 
+@pytest.mark.parametrize(
+    ("recipes", "packagings", "signs"),
+    [
+        ("", "Jane Doe <jane@example.org>", "Jane Doe <jane@example.org>"),
+        ("Farm <f@example.org>", "Jane Doe <jane@example.org>", "Farm <f@example.org>"),
+        ("", "Jane without address", "Build Farm <buildfarm@localhost>"),
+    ],
+)
+def test_the_entry_is_signed_by_a_name_with_an_address(
+    package: Package, recipes: str, packagings: str, signs: str
+) -> None:
+    package.set_job(maintainer=recipes)
+    control = package.tree / "debian/control"
+    control.write_text(control.read_text().replace("Jane Doe <jane@example.org>", packagings))
+    assert package.run_up_to("source").verdict is Verdict.PASS
+    assert Changelog((unpack(package) / "debian/changelog").read_text(), strict=True).author == signs
+
+
 def test_dsc_changes_and_buildinfo_agree(package: Package) -> None:
     package.run_up_to("source")
     dsc = Dsc(package.only("source", ".dsc").read_bytes())
