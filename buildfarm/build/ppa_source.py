@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from pathlib import Path
-
 from buildfarm.build.sbuild import ExtraRepository
 from buildfarm.errors import FarmTrouble
 from ppa_tools.address import Address
 
 TIMEOUT_S = 15
-KEY_LIMIT_BYTES = 1 << 20
+KEY_LIMIT_BYTES = 64 << 10  # it goes onto a command line
 COMPONENT = "main"
 
 
-def find_ppa(address: Address, series: str, archive_url: str, key_file: Path) -> ExtraRepository | str:
-    """The PPA as an apt source, its key kept in ``key_file``; or, in words, why it is left out.
+def find_ppa(address: Address, series: str, archive_url: str) -> ExtraRepository | str:
+    """The PPA as an apt source; or, in words, why it is left out.
 
     Raises FarmTrouble when the archive does not answer: a build without it could be another build.
     """
@@ -26,8 +24,7 @@ def find_ppa(address: Address, series: str, archive_url: str, key_file: Path) ->
     key = _fetch(f"{base}/key.asc")
     if key is None:
         raise FarmTrouble(f"{address} has no key at {base}/key.asc", resolution="Is the archive served whole?")
-    key_file.write_bytes(key)
-    return ExtraRepository(f"deb {base} {series} {COMPONENT}", key_file)
+    return ExtraRepository(base, series, COMPONENT, key)
 
 
 def _fetch(url: str) -> bytes | None:

@@ -7,6 +7,7 @@ attempt finds and removes what an attempt that was killed left behind.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -31,10 +32,12 @@ ARTIFACT = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:_-]*\.(?:deb|ddeb|udeb|buildinf
 
 @dataclass(frozen=True)
 class ExtraRepository:
-    """One more source of build-dependencies: a one-line apt source, and the file with its key."""
+    """One more source of build-dependencies: where it is, its series and component, its key (ASCII armour)."""
 
-    line: str
-    key: Path
+    uri: str
+    series: str
+    component: str
+    key: bytes
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,19 @@ def _command(request: BuildRequest) -> Sequence[str]:
         "--arch-any",
         "--arch-all" if request.arch_all else "--no-arch-all",
         f"--chroot={request.tarball}",
-        *(f"--extra-repository={repository.line}" for repository in request.repositories),
-        *(f"--extra-repository-key={repository.key}" for repository in request.repositories),
+        *(word for repository in request.repositories for word in _repository_options(repository)),
         str(request.dsc),
+    ]
+
+
+def _repository_options(repository: ExtraRepository) -> Sequence[str]:
+    """The key goes in by a command inside the root: with ``--extra-repository-key`` sbuild 0.85 calls gpg on the
+    host as $build_user, by sudo, and takes the session down when that fails. So the key also vouches for this
+    repository alone."""
+    name = hashlib.sha256(repository.key).hexdigest()[:16]
+    path = f"/usr/share/keyrings/buildfarm-{name}.asc"
+    text = base64.b64encode(repository.key).decode()
+    return [
+        f"--chroot-setup-commands=echo {text} | base64 -d > {path}",
+        f"--extra-repository=deb [signed-by={path}] {repository.uri} {repository.series} {repository.component}",
     ]

@@ -161,7 +161,7 @@ def _own_ppa(context: StageContext, assumed: list[str]) -> tuple[sbuild.ExtraRep
         return ()
     from buildfarm.build.ppa_source import find_ppa
 
-    found = find_ppa(address, context.series, context.settings.archive_url, context.out / "ppa-key.asc")
+    found = find_ppa(address, context.series, context.settings.archive_url)
     if isinstance(found, str):
         assumed.append(found)
         return ()

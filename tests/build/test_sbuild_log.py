@@ -26,7 +26,7 @@ DATA = Path(__file__).with_name("data")
             "unmet-sure",
             3,
             Verdict.FAIL,
-            "unmet build-dependencies: no-such-library-dev but it is not installable; python3 (>= 99) but 3.11.2-1",
+            "unmet build-dependencies: no-such-library-dev but it is not installable; python3 (>= 99) but",
         ),
         ("unmet-uncertain", 3, Verdict.ERROR, "build-dependencies could not be installed: libfresh-dev but"),
         ("mirror-down", 3, Verdict.ERROR, "sbuild gave up in its stage apt-get-update (given-back)"),

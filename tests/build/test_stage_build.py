@@ -98,7 +98,7 @@ def test_architecture_words_are_matched_as_dpkg_does(
 
 @pytest.mark.slow
 def test_a_failing_build_is_the_packages_fault_with_its_first_error(bench: Bench) -> None:
-    result = build_with(bench, "echo 'main.c:3: error: no such thing'; exit 1")
+    result = build_with(bench, "@echo 'main.c:3: error: no such thing'; exit 1")
 
     assert result.verdict is Verdict.FAIL
     assert result.reason == "the build failed: main.c:3: error: no such thing"
@@ -213,9 +213,7 @@ def test_a_ppa_that_has_no_such_series_is_left_out_and_told(tmp_path: Path, host
     from ppa_tools.address import parse_address
 
     with _served_ppa(tmp_path, host_series, "amd64") as port:
-        found = find_ppa(
-            parse_address("local:demo/trunk"), "another", f"http://127.0.0.1:{port}", tmp_path / "key.asc"
-        )
+        found = find_ppa(parse_address("local:demo/trunk"), "another", f"http://127.0.0.1:{port}")
 
     assert isinstance(found, str)
     assert found.startswith("local:demo/trunk has nothing for another yet")
