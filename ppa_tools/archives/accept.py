@@ -6,7 +6,7 @@ version must be higher than the active one of its series; binaries belong to a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from ppa_tools.archives import history as h
 from ppa_tools.archives import indexes
 from ppa_tools.archives.checks import BinaryUpload, Deb, SourceUpload, UploadedFile
-from ppa_tools.archives.domination import Arrival, Build, Standing, plan_arrival
+from ppa_tools.archives.domination import Arrival, Build, Plan, Standing, plan_arrival
 from ppa_tools.archives.errors import UploadRefused
 from ppa_tools.archives.pool import Pool, pool_directory
 from ppa_tools.debversion import version_key
@@ -63,7 +63,8 @@ def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
         str(scene.ppa.address), series.name, "source", source, version, upload.changes_sha256, already=False
     )
     publications = h.select_source_publications(conn, scene.ppa, series=series.name, source=source)
-    if _source_is_there(scene, upload, publications):
+    release = h.find_source_release(conn, scene.ppa.id, source, version)
+    if release is not None and _source_is_there(scene, upload, release, publications):
         return replace(receipt, already=True)
     active = [one for one in publications if one.span.status in h.ACTIVE]
     for one in active:
@@ -72,7 +73,9 @@ def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
                 f"{source} {version} is not newer than {one.version}, "
                 f"which {scene.ppa.address} has in {series.name}"
             )
-    for file in upload.dsc.files:
+    # A source that was deleted and comes back keeps its first .dsc, whose signature may differ.
+    named = upload.dsc.files if release is not None else (upload.dsc_file, *upload.dsc.files)
+    for file in named:
         scene.refuse_other_bytes(file.name, file.sha256)
     for missing in upload.left_out:
         if h.bytes_of_name(conn, scene.ppa.id, missing.name) is None:
@@ -80,7 +83,7 @@ def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
                 f"the .dsc names {missing.name}, which did not come and is not in {scene.ppa.address}; "
                 "upload it with the source (dpkg-buildpackage -sa)"
             )
-    release_id = _keep_source(scene, upload)
+    release_id = _keep_source(scene, upload, release, {file.name for file in named})
     why = f"uploaded by {upload.changes.changed_by}"
     new_id = h.add_source_publication(conn, series, release_id, source, version, scene.now, upload.uploader, why)
     h.supersede_sources(
@@ -112,10 +115,13 @@ def accept_binaries(scene: Scene, upload: BinaryUpload, architecture: str, worke
         return replace(receipt, already=True)
     if found[-1].span.status is h.Status.DELETED:
         raise UploadRefused(f"{source} {version} was deleted from {scene.ppa.address}")
-    _keep_files(scene, upload.files, {deb.file.name for deb in upload.debs}, source)
-    releases = [(deb, _keep_deb(scene, deb, release_id)) for deb in upload.debs]
     build = Build(source, version, architecture, h.source_architectures(conn, release_id))
-    late = _publish_debs(scene, releases, build, worker)
+    plan = _plan_debs(scene, upload, build)
+    _keep_files(scene, upload.files, {deb.file.name for deb in upload.debs}, source)
+    releases = {
+        (deb.control.package, deb.control.architecture): _keep_deb(scene, deb, release_id) for deb in upload.debs
+    }
+    late = _carry_out(scene, plan, releases, build, worker)
     h.add_upload(
         conn,
         series,
@@ -154,12 +160,14 @@ def spread_to_architectures(
             )
 
 
-def _source_is_there(scene: Scene, upload: SourceUpload, publications: tuple[h.SourcePublication, ...]) -> bool:
+def _source_is_there(
+    scene: Scene,
+    upload: SourceUpload,
+    release: h.SourceRelease,
+    publications: tuple[h.SourcePublication, ...],
+) -> bool:
     """Whether this very source is or was in the series; raises UploadRefused when another is by this version."""
-    conn, dsc = scene.conn, upload.dsc
-    release = h.find_source_release(conn, scene.ppa.id, dsc.source, dsc.version)
-    if release is None:
-        return False
+    dsc = upload.dsc
     if release.payload_sha256 != upload.payload_sha256:
         raise UploadRefused(
             f"{dsc.source} {dsc.version} is already in {scene.ppa.address} with other content; "
@@ -167,7 +175,7 @@ def _source_is_there(scene: Scene, upload: SourceUpload, publications: tuple[h.S
         )
     if any(one.release_id == release.id and one.span.status != h.Status.DELETED for one in publications):
         return True
-    everywhere = h.select_source_publications(conn, scene.ppa, source=dsc.source, version=dsc.version)
+    everywhere = h.select_source_publications(scene.conn, scene.ppa, source=dsc.source, version=dsc.version)
     if others := sorted({one.series for one in everywhere} - {scene.series.name}):
         raise UploadRefused(
             f"{dsc.source} {dsc.version} is already in {', '.join(others)} of {scene.ppa.address}; "
@@ -176,28 +184,11 @@ def _source_is_there(scene: Scene, upload: SourceUpload, publications: tuple[h.S
     return False
 
 
-def _keep_source(scene: Scene, upload: SourceUpload) -> int:
-    """Keep the upload's files and content; the id of its release."""
+def _keep_source(scene: Scene, upload: SourceUpload, release: h.SourceRelease | None, pooled: set[str]) -> int:
+    """Keep the upload's files and, where it is new, its content; the id of its release."""
     conn, dsc = scene.conn, upload.dsc
-    names = {upload.dsc_file.name, *(file.name for file in dsc.files)}
-    release = h.find_source_release(conn, scene.ppa.id, dsc.source, dsc.version)
-    if release is not None:  # deleted before, and back again: the .dsc that is kept stays the one
-        names.discard(upload.dsc_file.name)
-    _keep_files(scene, upload.files, names, dsc.source)
-    if release is not None:
-        release_id = release.id
-    else:
-        stanza = indexes.source_stanza(dsc, upload.dsc_file, dsc.files, pool_directory(dsc.source))
-        release_id = h.add_source_release(
-            conn,
-            scene.ppa.id,
-            dsc.source,
-            dsc.version,
-            dsc.architectures,
-            upload.payload_sha256,
-            stanza,
-            [(file.name, file.sha256) for file in (upload.dsc_file, *dsc.files)],
-        )
+    _keep_files(scene, upload.files, pooled, dsc.source)
+    release_id = release.id if release is not None else _add_release(scene, upload)
     h.add_upload(
         conn,
         scene.series,
@@ -211,6 +202,20 @@ def _keep_source(scene: Scene, upload: SourceUpload) -> int:
     return release_id
 
 
+def _add_release(scene: Scene, upload: SourceUpload) -> int:
+    dsc = upload.dsc
+    return h.add_source_release(
+        scene.conn,
+        scene.ppa.id,
+        dsc.source,
+        dsc.version,
+        dsc.architectures,
+        upload.payload_sha256,
+        indexes.source_stanza(dsc, upload.dsc_file, dsc.files, pool_directory(dsc.source)),
+        [(file.name, file.sha256) for file in (upload.dsc_file, *dsc.files)],
+    )
+
+
 def _keep_files(scene: Scene, files: tuple[UploadedFile, ...], pooled: set[str], source: str) -> None:
     """Adopt an upload's files; those in ``pooled`` get their names in the PPA."""
     scene.pool.adopt((file.path, file.digests.sha256) for file in files)
@@ -218,7 +223,6 @@ def _keep_files(scene: Scene, files: tuple[UploadedFile, ...], pooled: set[str],
     for file in files:
         h.add_file(scene.conn, file.digests)
         if file.name in pooled:
-            scene.refuse_other_bytes(file.name, file.digests.sha256)
             h.name_file(scene.conn, scene.ppa.id, file.name, file.digests.sha256, f"{directory}/{file.name}")
 
 
@@ -240,45 +244,50 @@ def _keep_deb(scene: Scene, deb: Deb, source_release_id: int) -> int:
     )
 
 
-def _publish_debs(scene: Scene, releases: list[tuple[Deb, int]], build: Build, worker: str) -> tuple[str, ...]:
-    """Add the publications and end what they replace; notes on what came too late to be seen."""
+def _plan_debs(scene: Scene, upload: BinaryUpload, build: Build) -> Plan:
+    """Where each package is to be published, and what that ends; raises UploadRefused."""
     arrivals = [
-        Arrival(index, deb.control.package, deb.control.version, deb.control.architecture, release_id)
-        for deb, release_id in releases
+        Arrival(index, deb.control.package, deb.control.version, deb.control.architecture)
+        for deb in upload.debs
         for index in (
             scene.series.architectures if deb.control.architecture == "all" else (deb.control.architecture,)
         )
     ]
-    plan = plan_arrival(build, arrivals, _standing(scene, build, {arrival.package for arrival in arrivals}))
-    successors = {(one.index, one.package): _add_publication(scene, one, build, worker) for one in plan.visible}
+    return plan_arrival(build, arrivals, _standing(scene, build, {one.package for one in arrivals}))
+
+
+def _carry_out(
+    scene: Scene, plan: Plan, releases: Mapping[tuple[str, str], int], build: Build, worker: str
+) -> tuple[str, ...]:
+    """Add the publications and end what they replace; notes on what came too late to be seen."""
+
+    def add(arrival: Arrival) -> int:
+        return h.add_binary_publication(
+            scene.conn,
+            scene.series,
+            arrival.index,
+            releases[arrival.package, arrival.architecture],
+            now=scene.now,
+            by=worker,
+            package=arrival.package,
+            version=arrival.version,
+            architecture=arrival.architecture,
+            source=build.source,
+            source_version=build.version,
+            why=f"built on {build.built_on} from {build.source} {build.version}",
+        )
+
+    successors = {(one.index, one.package): add(one) for one in plan.visible}
     for row in plan.ended:
-        why = f"{build.source} {build.version} has come"
         new_id = successors.get((row.index, row.package))
+        why = f"{build.source} {build.version} has come"
         h.supersede_binaries(scene.conn, [row.id], new_id, scene.now, worker, why)
     notes = set()
     for arrival, over in plan.outdated:
         why = f"{build.source} {over.source_version} was built before it"
-        new_id = _add_publication(scene, arrival, build, worker)
-        h.supersede_binaries(scene.conn, [new_id], over.id, scene.now, worker, why)
+        h.supersede_binaries(scene.conn, [add(arrival)], over.id, scene.now, worker, why)
         notes.add(f"{arrival.package} {arrival.version} is superseded already: {why}")
     return tuple(sorted(notes))
-
-
-def _add_publication(scene: Scene, arrival: Arrival, build: Build, worker: str) -> int:
-    return h.add_binary_publication(
-        scene.conn,
-        scene.series,
-        arrival.index,
-        arrival.release_id,
-        now=scene.now,
-        by=worker,
-        package=arrival.package,
-        version=arrival.version,
-        architecture=arrival.architecture,
-        source=build.source,
-        source_version=build.version,
-        why=f"built on {build.built_on} from {build.source} {build.version}",
-    )
 
 
 def _standing(scene: Scene, build: Build, packages: set[str]) -> list[Standing]:
@@ -295,7 +304,6 @@ def _standing(scene: Scene, build: Build, packages: set[str]) -> list[Standing]:
             row.package,
             row.version,
             row.architecture,
-            row.release_id,
             row.source,
             row.source_version,
         )

@@ -144,6 +144,8 @@ def check_binary_upload(directory: Path, changes_name: str, series: str, archite
             raise UploadRefused(f"{name} is no binary package and no .buildinfo")
     if not debs:
         raise UploadRefused(f"{changes_name} names no binary package")
+    if len({(deb.control.package, deb.control.architecture) for deb in debs}) < len(debs):
+        raise UploadRefused(f"{changes_name} has a package twice")
     return BinaryUpload(
         changes, hashlib.sha256(text).hexdigest(), tuple(debs), tuple(files.values()), tuple(unpublished)
     )

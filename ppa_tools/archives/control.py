@@ -107,8 +107,6 @@ def parse_paragraph(data: bytes, what: str) -> Paragraph:
     seen: set[str] = set()
     lines = text.strip("\n").split("\n")
     for number, line in enumerate(lines, 1):
-        if bad := next((c for c in line if (ord(c) < 32 and c != "\t") or ord(c) in (127, 0x85, 0x2028)), ""):
-            raise UploadRefused(f"{what}, line {number}: the character {bad!r} has no place there")
         if not line.strip():
             raise UploadRefused(f"{what}, line {number}: a second paragraph begins; one is wanted")
         if line[0] in " \t":
@@ -155,7 +153,7 @@ def parse_changes(data: bytes, what: str = "the .changes") -> Changes:
 
 def parse_dsc(data: bytes, what: str = "the .dsc") -> SourceControl:
     """The .dsc whose text, signature taken off, is ``data``; raises UploadRefused."""
-    fields = parse_paragraph(data, what)
+    fields = _fit_to_publish(parse_paragraph(data, what), what)
     version = _version(_wanted(fields, "Version", what), what)
     return SourceControl(
         source=_package(_wanted(fields, "Source", what), what),
@@ -169,7 +167,7 @@ def parse_dsc(data: bytes, what: str = "the .dsc") -> SourceControl:
 
 def parse_binary_control(data: bytes, what: str) -> BinaryControl:
     """The control file of a .deb; raises UploadRefused."""
-    fields = parse_paragraph(data, what)
+    fields = _fit_to_publish(parse_paragraph(data, what), what)
     package = _package(_wanted(fields, "Package", what), what)
     version = _version(_wanted(fields, "Version", what), what)
     architecture = _wanted(fields, "Architecture", what)
@@ -184,6 +182,14 @@ def check_file_name(name: str, what: str) -> str:
     if not FILE_NAME.fullmatch(name):
         raise UploadRefused(f"{what}: {name!r} is no name for a file of a package")
     return name
+
+
+def _fit_to_publish(fields: Paragraph, what: str) -> Paragraph:
+    """The fields, when they can stand in an index; a .changes may say what it likes."""
+    for name, value in fields.items():
+        if bad := next((c for c in value if (ord(c) < 32 and c not in "\t\n") or ord(c) == 127), ""):
+            raise UploadRefused(f"{what}: the character {bad!r} has no place in {name}")
+    return fields
 
 
 def _wanted(fields: Paragraph, name: str, what: str) -> str:

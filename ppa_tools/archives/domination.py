@@ -22,7 +22,6 @@ class Arrival:
     package: str
     version: str
     architecture: str
-    release_id: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,6 @@ class Standing:
     package: str
     version: str
     architecture: str
-    release_id: int
     source: str
     source_version: str
 
@@ -65,8 +63,8 @@ def plan_arrival(build: Build, arrivals: Iterable[Arrival], standing: Iterable[S
     Raises UploadRefused where a version would go down.
     """
     rows = list(standing)
-    there = {(row.index, row.release_id) for row in rows}
     own = [row for row in rows if row.source == build.source]
+    there = {(row.index, row.package, row.architecture) for row in own if row.source_version == build.version}
     newer = [row for row in own if version_key(row.source_version) > version_key(build.version)]
     older = [row for row in own if version_key(row.source_version) < version_key(build.version)]
     strangers = [row for row in rows if row.source != build.source]
@@ -74,7 +72,7 @@ def plan_arrival(build: Build, arrivals: Iterable[Arrival], standing: Iterable[S
     outdated: list[tuple[Arrival, Standing]] = []
     replaced: list[Standing] = []
     for arrival in arrivals:
-        if (arrival.index, arrival.release_id) in there:
+        if (arrival.index, arrival.package, arrival.architecture) in there:
             continue
         if (over := next((row for row in newer if _outdates(row, arrival)), None)) is not None:
             outdated.append((arrival, over))

@@ -363,11 +363,14 @@ def add_upload(
     conn.execute(sa.insert(t.upload_files), rows)
 
 
-def built_architectures(conn: Connection, ppa: PPA) -> dict[tuple[str, int], tuple[str, ...]]:
-    """The architectures whose binaries have come, by (series, source release)."""
+def built_architectures(conn: Connection, ppa: PPA, source: str = "") -> dict[tuple[str, int], tuple[str, ...]]:
+    """The architectures whose binaries have come, by (series, source release); "" means any source."""
     u = t.uploads
     query = sa.select(t.series.c.name, u.c.source_release_id, u.c.architecture).join(t.series).distinct()
     query = query.where(t.series.c.ppa_id == ppa.id, u.c.architecture != "source").order_by(u.c.architecture)
+    if source:
+        r = t.source_releases
+        query = query.where(u.c.source_release_id.in_(sa.select(r.c.id).where(r.c.source == source)))
     built: dict[tuple[str, int], tuple[str, ...]] = {}
     for series, release_id, architecture in conn.execute(query):
         built[series, release_id] = (*built.get((series, release_id), ()), architecture)

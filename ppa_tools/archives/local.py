@@ -108,8 +108,11 @@ class LocalArchive:
             directory.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
-        """Close the history, and end the agents of the keys that were used."""
+        """Close the history."""
         self._history.close()
+
+    def stop_agents(self) -> None:
+        """End the agents that hold the PPAs' keys; whoever signs next has them started again."""
         for home in self.root.glob("keys/*/*"):
             openpgp.stop_agent(home)
 
@@ -276,7 +279,7 @@ class LocalArchive:
             binaries = h.select_binary_publications(
                 conn, ppa, series=series, source=source, source_version=version
             )
-            built = h.built_architectures(conn, ppa)
+            built = h.built_architectures(conn, ppa, source)
         by_source: dict[tuple[str, str, str], list[BinaryPublication]] = {}
         for one in binaries:
             by_source.setdefault((one.series, one.source, one.source_version), []).append(one)

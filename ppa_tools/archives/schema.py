@@ -97,6 +97,7 @@ source_releases = Table(
     Column("payload_sha256", String(64), nullable=False),
     Column("stanza", Text, nullable=False),
     UniqueConstraint("origin_ppa_id", "source", "version"),
+    Index("source_releases_by_name", "source"),
 )
 
 source_release_files = Table(

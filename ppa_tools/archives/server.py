@@ -552,5 +552,6 @@ def serve(
         print, f"archive: serving http://{address.host}:{address.port}/ from {archive.root}", flush=True
     )
     reactor.run()
+    archive.stop_agents()
     archive.close()
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ppa_tools.archives.history import ACTIVE
 from ppa_tools.archives.local import PPA, BinaryPublication, LocalArchive, Publication, Series, Status
 
+SHOWN_ENDED = 5  # superseded versions of a source on a PPA's page
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430 }
 h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2rem }
@@ -83,10 +85,12 @@ def ppa_page(archive: LocalArchive, ppa: PPA) -> str:
 
 def _series_part(archive: LocalArchive, ppa: PPA, series: Series) -> str:
     found = archive.publications(ppa.address, series=series.name)
-    rows = "".join(_publication_row(one) for one in found)
+    shown = _recent(found)
+    rows = "".join(_publication_row(one) for one in shown)
+    older = f'<p class="muted">{len(found) - len(shown)} older ones are not shown.</p>'
     table = (
         "<table><tr><th>Source</th><th>Version</th><th>State</th><th>Binaries</th><th>Since (UTC)</th></tr>"
-        f"{rows}</table>"
+        f"{rows}</table>{older if len(shown) < len(found) else ''}"
         if found
         else "<p>Nothing is published here yet.</p>"
     )
@@ -98,6 +102,17 @@ def _series_part(archive: LocalArchive, ppa: PPA, series: Series) -> str:
         f'<a href="dists/{name}/">indexes</a></p>'
         f"<pre>{escape(archive.one_liner(ppa.address, series.name))}</pre>{table}"
     )
+
+
+def _recent(found: Sequence[Publication]) -> list[Publication]:
+    """The active ones, and of each source the last few that ended; ``found`` has the newest first."""
+    shown, ended = [], Counter[str]()
+    for one in found:
+        if one.source.span.status not in ACTIVE:
+            ended[one.source.source] += 1
+        if one.source.span.status in ACTIVE or ended[one.source.source] <= SHOWN_ENDED:
+            shown.append(one)
+    return shown
 
 
 def _publication_row(one: Publication) -> str:

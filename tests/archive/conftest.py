@@ -227,6 +227,7 @@ def archive(tmp_path: Path, signer: Signer) -> Iterator[LocalArchive]:
         uploaders=[signer.public],
     )
     yield one
+    one.stop_agents()
     one.close()
 
 
@@ -291,4 +292,5 @@ def server(tmp_path: Path, signer: Signer) -> Iterator[Server]:
     yield one
     if one.process is not None and one.process.poll() is None:
         one.stop()
+    archive.stop_agents()
     archive.close()

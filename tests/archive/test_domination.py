@@ -11,7 +11,7 @@ from ppa_tools.archives.errors import UploadRefused
 def standing(
     number: int, index: str, package: str, version: str = "1", arch: str = "", source: str = "s"
 ) -> Standing:
-    return Standing(number, index, package, version, arch or index, number, source, version)
+    return Standing(number, index, package, version, arch or index, source, version)
 
 
 def plan(
@@ -22,7 +22,7 @@ def plan(
     built_on: str = "amd64",
     words: str = "any all",
 ) -> Plan:
-    arrivals = [Arrival(index, package, version, arch, 100) for index, package, arch in arriving]
+    arrivals = [Arrival(index, package, version, arch) for index, package, arch in arriving]
     return plan_arrival(Build("s", version, built_on, tuple(words.split())), arrivals, rows)
 
 

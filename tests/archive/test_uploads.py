@@ -276,6 +276,31 @@ def test_a_file_name_stands_for_the_same_bytes_for_ever(
     assert state(archive) == before
 
 
+def test_a_version_that_differs_in_its_epoch_alone_has_no_file_name_left(
+    archive: LocalArchive, signer: Signer, tmp_path: Path
+) -> None:
+    accept(archive, make_source(tmp_path / "s1", signer))
+    before = state(archive)
+    with pytest.raises(UploadRefused, match=r"hello_1.0-1.dsc is already in .* with other content"):
+        accept(archive, make_source(tmp_path / "s2", signer, version="1:1.0-1"))
+    assert state(archive) == before
+
+
+def test_a_package_that_goes_down_in_version_is_refused_and_leaves_nothing(
+    archive: LocalArchive, signer: Signer, tmp_path: Path
+) -> None:
+    accept(archive, make_source(tmp_path / "s1", signer, source="big", version="9-1"))
+    accept_debs(
+        archive, make_binaries(tmp_path / "b1", source="big", version="9-1", packages={"hello": architecture()})
+    )
+    accept(archive, make_source(tmp_path / "s2", signer))
+    changes = make_binaries(tmp_path / "b2")
+    before = state(archive)
+    with pytest.raises(UploadRefused, match=r"hello 1.0-1 is not newer than 9-1 \(from big 9-1\)"):
+        accept_debs(archive, changes)
+    assert state(archive) == before
+
+
 def test_an_orig_tarball_left_out_is_taken_from_the_ppa(
     archive: LocalArchive, signer: Signer, tmp_path: Path
 ) -> None:
@@ -489,6 +514,7 @@ def test_old_by_hash_files_are_kept_for_their_hour_and_no_longer(signer: Signer,
     now[0] += 700
     upload(4)
     assert not (by_hash / first).exists()
+    archive.stop_agents()
     archive.close()
 
 
