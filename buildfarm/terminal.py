@@ -14,6 +14,7 @@ from rich.text import Text
 from buildfarm.history import History, Run
 from buildfarm.history.explain import explain
 from buildfarm.pipeline import stages_of, tasks_of
+from buildfarm.settings import Settings
 from buildfarm.verdict import Verdict
 
 STYLES = {"pass": "green", "fail": "bold red", "error": "yellow", "skipped": "dim", "running": "cyan", "": "dim"}
@@ -122,14 +123,14 @@ def new_lines(history: History, run: Run, said: set[tuple[str, ...]]) -> list[st
     return lines
 
 
-def failures(history: History, runs: Sequence[Run]) -> list[str]:
+def failures(history: History, runs: Sequence[Run], settings: Settings) -> list[str]:
     """What a person reads about each stage that did not pass, as on its page."""
     texts = []
     for run in runs:
         for row in history.stage_rows(run):
             result = history.stage_result(run, row.stage, row.target)
             if result is not None and result.verdict in (Verdict.FAIL, Verdict.ERROR):
-                texts.append(explain(run, result))
+                texts.append(explain(run, result, settings))
     return texts
 
 

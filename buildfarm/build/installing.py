@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ class CleanRoot:
     layers: tuple[Path, ...]
     scratch: Path
 
-    def run(self, *argv: str, input_bytes: bytes = b"", log: BinaryIO | None = None) -> str:
+    def run(self, *argv: str, log: BinaryIO | None = None) -> str:
         """Run a command as the root's own root, with the network; returns what it printed.
 
         Raises FarmTrouble when it does not exit 0.
@@ -40,15 +41,16 @@ class CleanRoot:
             work=self.scratch / "work",
             network=True,
         )
-        with tempfile.TemporaryFile() as file:
-            file.write(input_bytes)
-            file.seek(0)
-            ended = enter(orders, timeout_s=TIMEOUT_S, input_file=file, log=log)
+        ended = enter(orders, timeout_s=TIMEOUT_S, log=log)
         if ended.status != 0:
             raise FarmTrouble(
-                f"`{' '.join(argv)}` failed in the clean root", details=ended.error or ended.finished.tail()
+                f"`{shlex.join(argv)}` failed in the clean root", details=ended.error or ended.finished.tail()
             )
         return ended.finished.text
+
+    def write(self, path: str, text: str) -> None:
+        """Make a file in the root; raises FarmTrouble."""
+        self.run("sh", "-c", 'printf %s "$1" > "$2"', "sh", text, path)
 
 
 @contextmanager
@@ -76,7 +78,7 @@ def install_from(
     root: CleanRoot, sources: str, packages: Sequence[str], say: Callable[[str], None] = lambda _command: None
 ) -> None:
     """Add a .sources file to a root and install from it: the two commands a user types; raises FarmTrouble."""
-    root.run("tee", "/etc/apt/sources.list.d/local.sources", input_bytes=sources.encode())
+    root.write("/etc/apt/sources.list.d/local.sources", sources)
     for argv in (("apt-get", "-q", "update"), ("apt-get", "-q", "-y", "install", *packages)):
         say(" ".join(argv))
         root.run(*argv)

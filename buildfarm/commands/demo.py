@@ -165,8 +165,8 @@ class _Story:
         from buildfarm.history import open_history
         from buildfarm.terminal import failures
 
-        for text in failures(open_history(self.settings.history_file), runs):
-            self.console.print(text, markup=False, style="red")
+        for text in failures(open_history(self.settings.history_file), runs, self.settings):
+            self.console.print(text, markup=False, style="red", soft_wrap=True)
 
     def install(self) -> None:
         """Both packages by apt, and what their programs say."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 
 from buildfarm.history.store import Run
+from buildfarm.settings import Settings
 from buildfarm.verdict import StageResult, Verdict
 
 
-def explain(run: Run, result: StageResult) -> str:
+def explain(run: Run, result: StageResult, settings: Settings) -> str:
     """What a person reads about a stage that did not pass: what, where, evidence, what to do, how to reproduce."""
     whose = "the package's" if result.verdict is Verdict.FAIL else "the farm's own trouble; it is tried again"
     parts = [
@@ -16,11 +17,12 @@ def explain(run: Run, result: StageResult) -> str:
         f"{result.where}: {result.reason}" if result.where else result.reason,
         result.details,
         result.resolution,
-        f"To reproduce it on your machine:\n    {reproduce_command(run, result.stage)}",
+        f"To reproduce it on your machine:\n    {reproduce_command(run, result.stage, settings)}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def reproduce_command(run: Run, stage: str) -> str:
+def reproduce_command(run: Run, stage: str, settings: Settings) -> str:
     """The command that runs the same stages at the same revision without Buildbot."""
-    return shlex.join(["buildfarm", "run", run.recipe, "--revision", run.revision, "--until", stage])
+    home = [] if settings.home == settings.root / "var" else ["--home", str(settings.home)]
+    return shlex.join(["buildfarm", *home, "run", run.recipe, "--revision", run.revision, "--until", stage])

@@ -78,7 +78,7 @@ class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
         await self._in_thread(history.record_stage, run, result)
         self._summary = result.reason
         if result.verdict in (Verdict.FAIL, Verdict.ERROR):
-            await self.addCompleteLog("what to do", explain(run, result))
+            await self.addCompleteLog("what to do", explain(run, result, self._context.settings))
         return RESULTS[result.verdict]
 
     def getResultSummary(self) -> dict[str, str]:
