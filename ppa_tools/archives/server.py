@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from twisted.internet import defer, reactor, task
+from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.web import http, pages, resource, static
@@ -536,8 +537,8 @@ def serve(
     site.displayTracebacks = False
     try:
         listening = reactor.listenTCP(port, site, interface=host)
-    except OSError as error:
-        raise ArchiveError(f"cannot listen on {host}:{port}: {error}") from error
+    except CannotListenError as error:
+        raise ArchiveError(f"cannot listen on {host}:{port}: {error.socketError}") from error
     task.LoopingCall(lambda: deferToThread(incoming.clean)).start(CLEANING_INTERVAL_S, now=False)
 
     def end() -> defer.Deferred[Any]:

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -352,6 +353,19 @@ def test_the_pages_show_what_is_there_and_escape_it(server: Server, signer: Sign
 
 def test_it_ends_cleanly_when_told_to(server: Server) -> None:
     assert server.stop() == 0
+
+
+def test_a_second_server_on_the_same_port_says_so_in_a_sentence(server: Server) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "buildfarm", "archive", "serve"],
+        env={**os.environ, "BUILDFARM_HOME": str(server.home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{server.port}" in second.stderr
+    assert "Traceback" not in second.stderr
 
 
 def test_publishing_that_was_interrupted_is_done_at_start(server: Server, signer: Signer, tmp_path: Path) -> None:
