@@ -18,7 +18,7 @@ h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2
 a { color: #0b5cad } .muted { color: #5c6878 } .state { white-space: nowrap }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid #d9dee5; vertical-align: top }
-pre { background: #f3f5f8; padding: .8rem; overflow-x: auto; border-radius: 4px }
+pre { background: #f3f5f8; padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 4px }
 .Superseded, .Deleted { color: #5c6878 } .Pending { color: #9a6200 } .Published { color: #1d6f2f }
 @media (prefers-color-scheme: dark) {
   body { background: #14181e; color: #dde3ea } a { color: #7ab8ff } pre { background: #1f252d }
