@@ -12,7 +12,7 @@ import pytest
 from buildfarm.errors import FarmTrouble
 from buildfarm.keys import ensure_upload_key, public_key, upload_key
 from buildfarm.settings import FarmSettings, Settings
-from ppa_tools.openpgp import read_keys, secret_keys
+from ppa_tools.openpgp import read_keys, secret_keys, stop_agent
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def test_two_farms_starting_at_once_make_one_key(farm: Settings) -> None:
     for one in both:
         one.join(60)
     assert [one.exitcode for one in both] == [0, 0, 0]
-    assert len(secret_keys(farm.keys)) == 1
+    made = secret_keys(farm.keys)
+    stop_agent(farm.keys)
+    assert len(made) == 1
 
 
 def test_the_public_part_is_for_everybody(farm: Settings) -> None:
