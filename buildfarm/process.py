@@ -115,6 +115,7 @@ def run(
             cwd=cwd,
             env=dict(env if env is not None else clean_environment()),
             start_new_session=True,
+            umask=0o022,  # as clean as the environment: what a tool makes is the same for everybody
         )
     except FileNotFoundError as error:
         raise FarmTrouble(

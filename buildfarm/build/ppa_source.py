@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+
 from buildfarm.build.sbuild import ExtraRepository
 from buildfarm.errors import FarmTrouble
 from ppa_tools.address import Address

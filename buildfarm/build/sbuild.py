@@ -1,7 +1,7 @@
 """Building a source package with sbuild: in unshare mode, on a cached root, in an environment that holds nothing.
 
-sbuild unpacks the root's tarball in memory where there is room, installs the build-dependencies, and builds as the
-user ``builder`` without a network. Its directories are named after the workspace and the target, so that the next
+sbuild unpacks the root's tarball in memory where there is room, installs the build-dependencies, and builds as an
+unprivileged user without a network. Its directories are named after the workspace and the target, so that the next
 attempt finds and removes what an attempt that was killed left behind.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -67,13 +68,13 @@ def run_sbuild(request: BuildRequest, log: BinaryIO) -> Finished:
     settings = empty_directory(request.out / ".sbuild")
     configuration = settings / "sbuildrc"
     place = FAST_DISK if fast_disk_has_room() else SLOW_DISK
-    configuration.write_text(_configuration(request.scratch, place), encoding="utf-8")
+    configuration.write_text(_configuration(request.scratch, place, os.getuid()), encoding="utf-8")
     try:
         return process.run(
             _command(request),
             timeout_s=request.timeout_s,
             cwd=request.out,
-            env=process.clean_environment(settings, SBUILD_CONFIG=str(configuration), USER="builder"),
+            env=process.clean_environment(settings, SBUILD_CONFIG=str(configuration)),
             merge_errors=True,
             log=log,
             limit_bytes=LOG_LIMIT_BYTES,
@@ -122,12 +123,14 @@ def _is_artifact(path: Path) -> bool:
     return bool(ARTIFACT.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
 
 
-def _configuration(scratch: str, place: Path) -> str:
+def _configuration(scratch: str, place: Path, uid: int) -> str:
+    # As root it must be told to build as another: as uid 0 some test suites fail. Anyone else's own name must
+    # stay, since sbuild makes that user in the root and uses it for more than the build.
+    build_user = "$build_user = 'builder';\n" if uid == 0 else ""
     return f"""\
+{build_user}\
 $chroot_mode = 'unshare';
 $unshare_tmpdir_template = '{place}/{scratch}XXXXXXXXXX';
-# As root or as anyone: never as uid 0, where some test suites fail.
-$build_user = 'builder';
 # With an explainer an unmet dependency is reported as a failure of another kind.
 $bd_uninstallable_explainer = 'none';
 $verbose = 1;
