@@ -9,6 +9,7 @@ RANGE_LENGTH=65536
 
 started_s=$(date +%s)
 missing=no
+if [ -t 0 ]; then terminal=yes; else terminal=no; fi
 
 say() { printf '%s\n' "$*"; }
 note() { printf '       %s\n' "$*"; }
@@ -49,17 +50,21 @@ finish() {
     say "installed, in $(($(date +%s) - started_s)) s"
 }
 
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then
-        "$@"
-        return
+# Before the first thing that needs root: nothing may ask for a password later, in the middle of something.
+root_is_at_hand=no
+want_root() { # WHAT FOR
+    if [ "$(id -u)" -eq 0 ] || [ "$root_is_at_hand" = yes ]; then return; fi
+    command -v sudo >/dev/null || fail "$1 needs root, and sudo is not there" "run this script as root once"
+    if ! sudo -n true 2>/dev/null; then
+        [ "$terminal" = yes ] || fail "$1 needs root, and sudo wants a password" "run this script in a terminal once"
+        note "$1 needs root"
+        sudo -v || fail "$1 needs root, and sudo refused" "run this script as root once"
     fi
-    command -v sudo >/dev/null || fail "this needs root, and sudo is not there: $*" \
-        "run it as root, then this script again"
-    # Without a terminal nobody could type a password.
-    [ -t 0 ] || sudo -n true 2>/dev/null || fail "this needs root, and sudo wants a password: $*" \
-        "run it as root, or run this script in a terminal"
-    sudo "$@"
+    root_is_at_hand=yes
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
 # --- 1. system packages
@@ -135,6 +140,7 @@ apt_get_install() {
 # Somebody else's apt (unattended-upgrades, on a machine just booted) is waited for: apt itself waits for
 # dpkg's lock; the lock of the lists it does not wait for, so that one is tried again here.
 apt_get() {
+    want_root "apt-get $1"
     apt_log=$(mktemp)
     give_up_s=$(($(date +%s) + LOCK_TIMEOUT_S))
     while ! as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l LC_ALL=C.UTF-8 \
@@ -170,6 +176,7 @@ give_id_range() { # FILE, USERMOD'S OPTION
         return
     fi
     only_checking "a range in $1" && return
+    want_root "a range in $1"
     # usermod knows only the users of /etc/passwd; for one of a directory service the line is added here.
     as_root usermod "$2" "$first-$last" "$farm_user" 2>/dev/null ||
         echo "$farm_user:$first:$RANGE_LENGTH" | as_root tee -a "$1" >/dev/null

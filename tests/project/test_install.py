@@ -91,6 +91,18 @@ def test_a_clean_copy_is_installed_and_works(bare_copy: Path) -> None:
     assert "..." not in second.stdout
 
 
+@pytest.mark.slow
+def test_a_distributions_source_is_fetched_without_touching_its_configuration(root: Path, tmp_path: Path) -> None:
+    lists = sorted(Path("/var/lib/apt/lists").iterdir()), sorted(Path("/etc/apt").rglob("*"))
+    script = [str(root / "scripts" / "fetch-source.sh"), "hello", str(tmp_path / "to here")]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"hello \S+ in .*/to here/hello\n", done.stdout)
+    assert (tmp_path / "to here" / "hello" / "debian" / "control").is_file()
+    assert lists == (sorted(Path("/var/lib/apt/lists").iterdir()), sorted(Path("/etc/apt").rglob("*")))
+    again = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert "is there already" in again.stdout
+
+
 ranges = st.lists(
     st.tuples(st.sampled_from(["root", "ann", "1000"]), st.integers(0, 2**30), st.integers(1, 2**20)), max_size=8
 )
