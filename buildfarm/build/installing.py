@@ -59,11 +59,11 @@ def clean_root(
 ) -> Iterator[CleanRoot]:
     """A fresh root of ``series``, gone after the ``with`` block; raises FarmTrouble."""
     quiet: BinaryIO = log or io.BytesIO()
-    root = get_root(spec_for(settings, series, architecture), settings.cache, quiet)
-    settings.cache.mkdir(parents=True, exist_ok=True)
+    cache = settings.cache.resolve()
+    root = get_root(spec_for(settings, series, architecture), cache, quiet)
     with (
-        use_layers(root, (), settings.cache, quiet) as use,
-        tempfile.TemporaryDirectory(dir=settings.cache) as name,
+        use_layers(root, (), cache, quiet) as use,
+        tempfile.TemporaryDirectory(dir=cache) as name,
     ):
         scratch = Path(name)
         run_as_owner(["mkdir", "fs", "work"], scratch, timeout_s=60)

@@ -124,6 +124,8 @@ def collect_layers(cache: Path, *, max_age_s: float, max_bytes: int, now: float)
 
     A layer in use stays, and so does one below another that stays. Returns what went.
     """
+    for going in layers_directory(cache).glob(".going-*"):  # whoever removed it was killed
+        remove_owned_tree(going)
     layers = list_layers(cache)
     kept: list[Layer] = []
     total = 0

@@ -143,6 +143,8 @@ $apt_update = 1;
 $apt_upgrade = 0;
 $apt_distupgrade = 0;
 $clean_source = 0;
+# A guess at the space needed costs a second; the stage looks at the disk itself, before and in the log.
+$check_space = 0;
 # The whole root goes away: nothing in it need be removed piece by piece.
 $purge_build_deps = 'never';
 $purge_build_directory = 'never';
