@@ -1,5 +1,5 @@
 """Makes the farm fixture known to the scenarios."""
 
-from tests.scenarios.running_farm import farm, series
+from tests.scenarios.running_farm import farm
 
-__all__ = ["farm", "series"]
+__all__ = ["farm"]

@@ -18,10 +18,11 @@ import pytest
 from buildfarm.demo import free_port
 from buildfarm.history import open_history
 from buildfarm.parts import living
-from buildfarm.recipe.host import host_series
 from buildfarm.settings import load_settings
 
 RUN_LIMIT_S = 900
+
+UNITTEST = {"command": ["python3", "-m", "unittest", "-v"], "packages": ["python3"]}
 
 RULES = """\
 #!/usr/bin/make -f
@@ -258,8 +259,3 @@ def farm(tmp_path, root_cache):
     yield running
     for part in ("master", "worker-1", "signer", "archive"):
         running.kill(part)
-
-
-@pytest.fixture
-def series():
-    return host_series()

@@ -5,11 +5,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.scenarios.running_farm import tiny_package
 
 from buildfarm.build.installing import clean_root, install_from
 from buildfarm.recipe.host import host_architecture
 from buildfarm.verdict import Verdict
+from tests.scenarios.running_farm import UNITTEST, tiny_package
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -25,7 +25,7 @@ def sources_of(farm, series):
         return answer.read().decode()
 
 
-def test_commits_in_git_and_bazaar_end_as_packages_that_stock_apt_installs(farm, series):
+def test_commits_in_git_and_bazaar_end_as_packages_that_stock_apt_installs(farm, host_series):
     unittest = {"command": ["python3", "-m", "unittest", "discover", "-v"], "coverage": {"floor": 50}}
     trunks = {"hello-farm": "git", "motd-bazaar": "bzr"}
     for name, vcs in trunks.items():
@@ -51,8 +51,8 @@ def test_commits_in_git_and_bazaar_end_as_packages_that_stock_apt_installs(farm,
             "build",
             "publish",
         ]
-    with clean_root(farm.settings, series, host_architecture(), io.BytesIO()) as root:
-        install_from(root, sources_of(farm, series), list(trunks))
+    with clean_root(farm.settings, host_series, host_architecture(), io.BytesIO()) as root:
+        install_from(root, sources_of(farm, host_series), list(trunks))
         version = root.run("dpkg-query", "--show", "--showformat=${Version}", "hello-farm")
         assert "Hello, world!" in root.run("hello-farm")
         assert version in root.run("hello-farm", "--version")
@@ -60,7 +60,7 @@ def test_commits_in_git_and_bazaar_end_as_packages_that_stock_apt_installs(farm,
 
 
 def test_a_commit_whose_test_fails_is_explained_and_nothing_is_published_for_it(farm):
-    farm.recipe("tiny", unittest={"command": ["python3", "-m", "unittest", "-v"]})
+    farm.recipe("tiny", unittest=UNITTEST)
     trunk = farm.trunk("tiny")
     farm.up()
     revision = trunk.commit(
@@ -78,7 +78,7 @@ def test_a_commit_whose_test_fails_is_explained_and_nothing_is_published_for_it(
 
 @pytest.mark.parametrize("until", ["unittest", "source"])
 def test_a_failure_is_reproduced_without_buildbot_by_the_command_its_page_gives(farm, until):
-    farm.recipe("tiny", unittest={"command": ["python3", "-m", "unittest", "-v"]})
+    farm.recipe("tiny", unittest=UNITTEST)
     trunk = farm.trunk("tiny", hook=False)
     revision = trunk.commit(tiny_package(**{"debian/changelog": "not a changelog\n"}))
     done = farm.cli("run", "tiny", "--revision", revision, "--until", until, check=False)

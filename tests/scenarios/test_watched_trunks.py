@@ -2,10 +2,9 @@
 
 import signal
 
-from tests.scenarios.running_farm import tiny_package
-
 from buildfarm.parts import stop_part
 from buildfarm.verdict import Verdict
+from tests.scenarios.running_farm import tiny_package
 
 FAILS_AT_ONCE = {"debian/changelog": "no changelog: these commits are to end early\n"}
 
