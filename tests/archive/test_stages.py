@@ -19,6 +19,7 @@ from buildfarm.settings import Settings, load_settings
 from buildfarm.stages.runner import run_stage
 from buildfarm.verdict import StageResult, Verdict
 from buildfarm.workspace import Workspace
+from ppa_tools import openpgp
 from tests.archive.conftest import PPA, SERIES, Server, Signer, architecture, free_port, make_binaries, make_source
 
 
@@ -228,6 +229,7 @@ def test_the_command_creates_lists_shows_and_tells(signer: Signer, tmp_path: Pat
     assert farm(tmp_path / "home", "list", "local:demo/trunk", "--format", "json").stdout == "[]\n"
     assert farm(tmp_path / "home", "publish", "local:demo/trunk").stdout.startswith("bookworm: InRelease ")
     assert "WHEN (UTC)" in farm(tmp_path / "home", "history", "local:demo/trunk").stdout
+    openpgp.stop_agent(tmp_path / "home/archive/keys/demo/trunk")
 
 
 @pytest.mark.parametrize(
