@@ -43,6 +43,7 @@ def test_a_rewritten_branch_is_built_and_marked_as_rewritten(farm):
     trunk = farm.trunk("tiny")
     farm.up()
     kept = trunk.commit(tiny_package(**FAILS_AT_ONCE))
+    farm.await_run("tiny", kept, 60)
     gone = trunk.commit({"tiny.sh": "echo to be rewritten\n"})
     farm.await_run("tiny", gone, 60)
     trunk.call("git", "reset", "--quiet", "--hard", kept)
