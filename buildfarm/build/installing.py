@@ -66,6 +66,7 @@ def clean_root(
         tempfile.TemporaryDirectory(dir=cache) as name,
     ):
         scratch = Path(name)
+        scratch.chmod(0o777)  # for the ids inside, which are nobody's outside
         run_as_owner(["mkdir", "fs", "work"], scratch, timeout_s=60)
         try:
             yield CleanRoot(use.directories, scratch)

@@ -17,12 +17,16 @@ def explain(run: Run, result: StageResult, settings: Settings) -> str:
         f"{result.where}: {result.reason}" if result.where else result.reason,
         result.details,
         result.resolution,
-        f"To reproduce it on your machine:\n    {reproduce_command(run, result.stage, settings)}",
+        f"To reproduce it, in the farm's checkout:\n    {reproduce_command(run, result.stage, settings)}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def reproduce_command(run: Run, stage: str, settings: Settings) -> str:
-    """The command that runs the same stages at the same revision without Buildbot."""
-    home = [] if settings.home == settings.root / "var" else ["--home", str(settings.home)]
-    return shlex.join(["buildfarm", *home, "run", run.recipe, "--revision", run.revision, "--until", stage])
+    """The command, given in the farm's checkout, that runs the same stages on the same revision by hand."""
+    command = ".venv/bin/buildfarm" if (settings.root / ".venv/bin/buildfarm").exists() else "buildfarm"
+    words = [command, "run", run.recipe, "--revision", run.revision, "--until", stage]
+    if settings.home != settings.root / "var":
+        inside = settings.home.is_relative_to(settings.root)
+        words[1:1] = ["--home", str(settings.home.relative_to(settings.root) if inside else settings.home)]
+    return shlex.join(words)

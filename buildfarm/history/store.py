@@ -242,6 +242,14 @@ class History:
         with self._engine.connect() as connection:
             return tuple(_run(row) for row in connection.execute(query))
 
+    def runs_past(self, keep: int) -> tuple[str, ...]:
+        """The ids of runs that have ended and are not among the newest ``keep`` of their recipe."""
+        newest_first = sa.func.row_number().over(partition_by=runs.c.recipe, order_by=runs.c.id.desc())
+        ranked = sa.select(runs.c.run_id, runs.c.verdict, newest_first.label("rank")).subquery()
+        query = sa.select(ranked.c.run_id).where(ranked.c.rank > keep, ranked.c.verdict.is_not(None))
+        with self._engine.connect() as connection:
+            return tuple(connection.execute(query).scalars())
+
     def tasks(self, run: Run) -> tuple[Task, ...]:
         """A run's tasks, in the pipeline's order."""
         with self._engine.connect() as connection:
@@ -408,8 +416,11 @@ class History:
                 self._advance(connection, task.run, now)
             return _run_by_key(connection, task.run)
 
-    def retry(self, run: Run) -> bool:
-        """Give every task of a run that did not pass another chance; False when all passed or some still run."""
+    def retry(self, run: Run, *, afresh: bool = False) -> bool:
+        """Give every task of a run that did not pass another chance; False when all passed or some still run.
+
+        With ``afresh`` those that passed are done again, too: what they left for the others is gone.
+        """
         now = self._clock()
         with self._writing() as connection:
             current = _tasks(connection, tasks.c.run == run.id)
@@ -417,7 +428,8 @@ class History:
                 return False
             if all(task.verdict is Verdict.PASS for task in current):
                 return False
-            self._reopen(connection, run.id, Verdict.SKIPPED, Verdict.FAIL, Verdict.ERROR)
+            again = Verdict if afresh else (Verdict.SKIPPED, Verdict.FAIL, Verdict.ERROR)
+            self._reopen(connection, run.id, *again)
             self._advance(connection, run.id, now)
         return True
 
