@@ -316,8 +316,6 @@ def main() -> int:
     if orders["uid"]:
         with open("/proc/self/oom_score_adj", "w") as file:  # when memory runs out, this goes first
             file.write("1000")
-    # Only the working directory follows into a new mount namespace, and a mount's source has to be in it.
-    os.fchdir(orders["directory"])
     try:
         if orders["enter"]:
             enter_user_namespace(orders, flags)

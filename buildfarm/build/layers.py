@@ -8,7 +8,8 @@ it holds a shared lock, so that garbage collection, by age since last use and by
     layers/KEY/fs/          the files, owned by subordinate ids
     layers/KEY/layer.json   see ``Layer``; its modification time is when the layer was last used
     layers/KEY.lock         exclusive while it is made or removed, shared while it is used
-    layers/.making-KEY/     not complete; removed by whoever next takes the lock
+    layers/.making/KEY-*/   not complete; removed by whoever next takes the lock. Its owner's subordinate ids write
+                            there as anybody may, so its name cannot be guessed, and only its owner lists .making
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -154,6 +156,7 @@ def _remove(cache: Path, layer: Layer) -> bool:
 @contextlib.contextmanager
 def _in_use(directory: Path, key: str, make: Callable[[Path], Layer]) -> Iterator[Path]:
     directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o755)  # whatever our umask: the ids inside pass through
     place, lock_path = directory / key, directory / f"{key}.lock"
     while True:
         with locked(lock_path, shared=True):
@@ -162,18 +165,28 @@ def _in_use(directory: Path, key: str, make: Callable[[Path], Layer]) -> Iterato
                 yield place / "fs"
                 return
         with locked(lock_path):
-            if not place.is_dir():
-                making = directory / f".making-{key}"
-                remove_owned_tree(making)
-                making.mkdir()
-                making.chmod(0o755)  # whatever our umask: the ids inside pass through
+            if not (place / "layer.json").is_file():
+                remove_owned_tree(place)
+                making = _fresh_directory(directory / ".making", key)
                 try:
                     layer = make(making)
                 except BaseException:
                     remove_owned_tree(making)
                     raise
                 write_json(making / "layer.json", asdict(layer))
+                making.chmod(0o755)
                 making.rename(place)
+
+
+def _fresh_directory(parent: Path, key: str) -> Path:
+    parent.mkdir(exist_ok=True)
+    parent.chmod(0o711)
+    for left in parent.glob(f"{key}-*"):
+        remove_owned_tree(left)
+    making = parent / f"{key}-{secrets.token_hex(16)}"
+    making.mkdir()
+    making.chmod(0o777)
+    return making
 
 
 def _make_root_layer(root: Root, making: Path, log: BinaryIO) -> Layer:

@@ -8,7 +8,7 @@ buildfarm.build.inside makes the system calls itself. Where AppArmor keeps ordin
 (Ubuntu 24.04, ``apparmor_restrict_unprivileged_userns``) ``mmdebstrap --unshare-helper``, which is allowed to,
 makes the user namespace and starts the same program in it.
 
-The directories used lie below one that is handed over as an open descriptor: nothing on the way to it need be
+The directories used lie below the working directory that the program starts in: nothing on the way to it need be
 readable by the ids inside.
 """
 
@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 
 from buildfarm import process
 from buildfarm.errors import FarmTrouble
+from buildfarm.files import remove_tree
 from buildfarm.process import Finished
 
 IDS_WANTED = 65536
@@ -85,13 +86,14 @@ def enter(
     keep_bytes: int | None = None,
 ) -> Ended:
     """Carry out ``orders`` and say how it ended; raises FarmTrouble when no namespace can be had."""
-    helper = bool(orders.layers) and _needs_helper()
+    helper = needs_helper()
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(_memory_file("report"))
-        plain = _with_descriptors(orders, stack)
+        base = _base_of(orders)
+        plain = _with_descriptors(orders, base, stack)
         plain |= {"report": report.fileno(), "enter": not helper, "host_root": not orders.layers}
-        plain |= {"keep": [report.fileno(), plain["directory"], *(fd for _, fd, _ in plain["results"])]}
-        plain |= _id_maps(include_own=orders.uid == 0)
+        plain |= {"keep": [report.fileno(), *(fd for _, fd, _ in plain["results"])]}
+        plain |= _id_maps()
         told = stack.enter_context(_memory_file("orders", json.dumps(plain).encode()))
         program = stack.enter_context(_memory_file("inside", _program()))
         python = "/usr/bin/python3" if helper else os.path.realpath(sys.executable)
@@ -101,6 +103,8 @@ def enter(
                 *(python, "-I", "-S", f"/dev/fd/{program.fileno()}", str(told.fileno())),
             ],
             timeout_s=timeout_s,
+            # Only the working directory follows into a new mount namespace, and a mount's source has to be in it.
+            cwd=base,
             input_file=input_file,
             pass_fds=(told.fileno(), program.fileno(), *plain["keep"]),
             log=log,
@@ -117,7 +121,7 @@ def run_as_owner(
 ) -> None:
     """Run a host's tool in ``directory`` as the root of our subordinate ids; raises FarmTrouble if it fails.
 
-    Our own user is mapped in as well (as id 65536), so that it can make files in our directories.
+    Outside it is one of "others": it makes files in ``directory`` only if those may write there.
     """
     orders = Orders(tuple(argv), process.clean_environment(), directory=directory)
     ended = enter(orders, timeout_s=timeout_s, input_file=input_file)
@@ -130,14 +134,20 @@ def run_as_owner(
 
 
 def remove_owned_tree(path: Path) -> None:
-    """Remove a tree that belongs to subordinate ids; what is not there is no error."""
+    """Remove a tree that belongs to subordinate ids, or to us but for some in it; missing is no error."""
     if not path.is_symlink() and not path.exists():
         return
     remove = ["rm", "-rf", "--one-file-system", "--"]
     if os.getuid() == 0:  # and to any others: mmdebstrap as root uses the host's own ids
         process.run([*remove, str(path)], timeout_s=REMOVE_TIMEOUT_S, check=True)
-    else:
+    elif path.lstat().st_uid != os.getuid():
         run_as_owner([*remove, f"./{path.name}"], path.parent, timeout_s=REMOVE_TIMEOUT_S)
+    else:
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o777)  # for the ids that own what is in it
+            for child in path.iterdir():
+                remove_owned_tree(child)
+        remove_tree(path)
 
 
 def subordinate_range(path: Path, user: str, uid: int) -> tuple[int, int]:
@@ -171,20 +181,20 @@ def free_range(text: str) -> int:
     return max(ends)
 
 
-def _id_maps(*, include_own: bool) -> dict[str, Any]:
-    uid, gid = os.getuid(), os.getgid()
+def _id_maps() -> dict[str, Any]:
+    uid = os.getuid()
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
         user = str(uid)
     maps = {}
-    for name, path, own in (("uid_map", SUBUID, uid), ("gid_map", SUBGID, gid)):
+    for name, path in (("uid_map", SUBUID), ("gid_map", SUBGID)):
         first, count = subordinate_range(path, user, uid)
-        maps[name] = [(0, first, count), *([(count, own, 1)] if include_own else [])]
+        maps[name] = [(0, first, count)]
     return maps
 
 
-def _needs_helper() -> bool:
+def needs_helper() -> bool:
     """Whether AppArmor keeps an ordinary user's programs from having powers in a user namespace."""
     if os.getuid() == 0:
         return False
@@ -194,11 +204,12 @@ def _needs_helper() -> bool:
         return False
 
 
-def _with_descriptors(orders: Orders, stack: contextlib.ExitStack) -> dict[str, Any]:
+def _base_of(orders: Orders) -> Path:
     used = [path for path in (*orders.layers, orders.upper, orders.work) if path is not None]
-    base = orders.directory or Path(os.path.commonpath(used))
-    directory = os.open(base, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
-    stack.callback(os.close, directory)
+    return orders.directory or Path(os.path.commonpath(used))
+
+
+def _with_descriptors(orders: Orders, base: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
     results = []
     for name, path, limit in orders.results:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
@@ -207,7 +218,6 @@ def _with_descriptors(orders: Orders, stack: contextlib.ExitStack) -> dict[str, 
     return {
         "argv": list(orders.argv),
         "env": dict(orders.env),
-        "directory": directory,
         "layers": [str(path.relative_to(base)) for path in orders.layers],
         "upper": str(orders.upper.relative_to(base)) if orders.upper else None,
         "work": str(orders.work.relative_to(base)) if orders.work else None,

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from buildfarm.build import namespaces
 from buildfarm.build.sandbox import Limits, Wanted
 from buildfarm.errors import PackageFault
 from buildfarm.process import descendants
@@ -215,3 +216,16 @@ def _running(words: str) -> bool:
         except OSError:
             continue
     return False
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root needs no helper, and mmdebstrap gives root none")
+def test_where_apparmor_is_in_the_way_mmdebstrap_opens_the_namespace(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(namespaces, "needs_helper", lambda: True)
+
+    ran = sandbox("id -u; touch /x; tail -n +3 /proc/net/dev | cut -d: -f1")
+
+    assert ran.output.split()[0] == "1000"
+    assert ran.output.split()[-1] == "lo"
+    assert "Read-only file system" in ran.output
