@@ -38,7 +38,8 @@ class Outcome:
     """What a stage's function returns.
 
     ``reason`` is one line for people, given for every verdict ("9.62/10, floor 9.0"; "2 of 31 tests failed").
-    ``facts`` are small JSON values that later stages and pages read. ``inputs`` and ``outputs`` are paths
+    ``details`` is evidence for a failure (its last lines). ``facts`` are small JSON values that later stages and
+    pages read. ``inputs`` and ``outputs`` are paths
     relative to the workspace; the runner hashes them.
     """
 
@@ -50,6 +51,7 @@ class Outcome:
     skipped: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    details: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import errno
 import importlib
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,10 @@ from buildfarm.settings import Settings
 from buildfarm.stages import BY_NAME
 from buildfarm.verdict import FileRef, Outcome, StageResult, Verdict
 from buildfarm.workspace import Workspace
+
+REASON_LIMIT = 500
+LINE_LIMIT = 400
+DETAIL_LINES = 60
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def run_stage(
         tee = Tee(log_file, *([watcher] if watcher is not None else []))
         job = workspace.read_job()
         context = StageContext(workspace, job, settings, out, tee, series, architecture)  # type: ignore[arg-type]
-        result = _judge(context, name, started)
+        result = _shorten(_with_evidence(_judge(context, name, started), out / "log"))
         context.say(f"{name}: {result.verdict}: {result.reason}")
         for text in (result.where, result.details, result.resolution):
             if text:
@@ -169,6 +173,28 @@ def _judge(context: StageContext, name: str, started: float) -> StageResult:
         skipped=outcome.skipped,
         assumed=outcome.assumed,
         facts=dict(outcome.facts),
+        details=outcome.details,
+    )
+
+
+def _with_evidence(result: StageResult, log: Path) -> StageResult:
+    """A failure that brought no evidence of its own gets the end of its log."""
+    if result.details or result.verdict in (Verdict.PASS, Verdict.SKIPPED):
+        return result
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 16 * 1024))
+        lines = file.read().decode("utf-8", "backslashreplace").splitlines()
+    return replace(result, details="\n".join(lines[-20:]))
+
+
+def _shorten(result: StageResult) -> StageResult:
+    """The result with its words cut to what a page can show: a hostile log's last line may be endless."""
+    lines = [line[:LINE_LIMIT] + "…" * (len(line) > LINE_LIMIT) for line in result.details.splitlines()]
+    return replace(
+        result,
+        reason=result.reason[:REASON_LIMIT],
+        details="\n".join(lines[-DETAIL_LINES:]),
+        where=result.where[:LINE_LIMIT],
     )
 
 

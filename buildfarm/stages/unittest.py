@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import asdict
 
@@ -19,6 +20,9 @@ PYTEST_NO_TESTS = 5
 COMMAND_NOT_FOUND = 127  # the shells' word for it, and our own
 OUTPUT_LIMIT_BYTES = 64 << 20
 SHOWN_FAILURES = 3
+EVIDENCE_LINES = 40
+# How Python's own unittest heads the account of a test that failed: "FAIL: test_name (module.Class.test_name)".
+UNITTEST_FAILURE = re.compile(r"^(?:FAIL|ERROR): (\S{1,200}) \(", re.MULTILINE)
 
 
 def run(context: StageContext) -> Outcome:
@@ -79,7 +83,14 @@ def judge(context: StageContext, job: UnitTestJob, environment: Environment, ran
         outputs=tuple(context.workspace.relative(path) for path in outputs if path.is_file()),
         assumed=tuple(assumed),
         facts=facts,
+        details=_evidence(ran, report) if verdict is Verdict.FAIL else "",
     )
+
+
+def _evidence(ran: Ran, report: Report | None) -> str:
+    if report is not None and report.failed:
+        return "\n".join(f"{test.name}\n    {test.message}" for test in report.failures)
+    return _last_lines(ran, EVIDENCE_LINES)
 
 
 def _require_end(job: UnitTestJob, ran: Ran) -> None:
@@ -161,6 +172,10 @@ def _describe_status(job: UnitTestJob, ran: Ran) -> str:
         return f"the tests were killed by {signal.Signals(-ran.status).name}"
     if ran.status == PYTEST_NO_TESTS and any("pytest" in word for word in job.command[:3]):
         return "pytest found no tests"
+    named = UNITTEST_FAILURE.findall(ran.output)
+    if named:
+        more = f" and {len(named) - SHOWN_FAILURES} more" if len(named) > SHOWN_FAILURES else ""
+        return f"{_count(len(named))} failed: {', '.join(named[:SHOWN_FAILURES])}{more}"
     return f"the tests exited {ran.status}: {_last_line(ran)}".removesuffix(": ")
 
 
@@ -172,5 +187,5 @@ def _last_line(ran: Ran) -> str:
     return next((line.strip()[:200] for line in reversed(ran.output.splitlines()) if line.strip()), "")
 
 
-def _last_lines(ran: Ran) -> str:
-    return "\n".join(ran.output.rstrip().splitlines()[-15:])
+def _last_lines(ran: Ran, count: int = 15) -> str:
+    return "\n".join(ran.output.rstrip().splitlines()[-count:])
