@@ -45,10 +45,13 @@ class LaunchpadSettings:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """The loopback port that workers connect to, and how many build workers are started here."""
+    """The loopback port that workers connect to, how many build workers are started here, and how long one may
+    leave the master's questions unanswered before what it runs is run again.
+    """
 
     port: int = 9989
     builders: int = 1
+    silence_limit_s: int = 60
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class FarmSettings:
     name: str = "Build Farm"
     email: str = "buildfarm@localhost"
     keep_runs: int = 50
+    keep_logs_days: int = 30
 
 
 @dataclass(frozen=True)

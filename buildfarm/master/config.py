@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from buildbot.plugins import schedulers, util, worker
+from buildbot.config.errors import ConfigErrors
+from buildbot.plugins import schedulers, util
 from buildbot.process.buildstep import BuildStep
 from buildbot.process.results import FAILURE, SUCCESS
 from buildbot.util.twisted import async_to_deferred
@@ -13,27 +14,40 @@ from twisted.internet import reactor, threads
 from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
-from buildfarm.errors import FarmError
+from buildfarm.errors import FarmError, UsageError
 from buildfarm.farm import Farm, open_farm
 from buildfarm.history import open_history
 from buildfarm.master.database import database_config
-from buildfarm.master.dispatcher import SCHEDULER
+from buildfarm.master.dispatcher import SCHEDULER, queue_name
 from buildfarm.master.hooks import FORGES, TrunkHook, forge_hook
 from buildfarm.master.service import FarmService
-from buildfarm.master.steps import StepContext, TaskFactory
+from buildfarm.master.steps import EXPLANATION, StepContext, TaskFactory
+from buildfarm.master.workers import FarmWorker
 from buildfarm.pipeline import GROUPS
+from buildfarm.recipe.jobs import branch_of
 from buildfarm.settings import Settings
+from buildfarm.trunk import redact
 
 HISTORY_THREADS = 4
 LOG_LIMIT_BYTES = 32 * 1024 * 1024
 SIMULTANEOUS_CHECKS = 2
+BY_HAND = "run-by-hand"
 
 _kept: dict[Path, tuple[Any, ThreadPool]] = {}
 
 
 def configure(root: str | Path | None = None) -> dict[str, Any]:
-    """The whole ``BuildmasterConfig`` for the farm whose checkout is ``root``."""
-    farm = open_farm(Path(root) if root is not None else None)
+    """The whole ``BuildmasterConfig`` for the farm whose checkout is ``root``.
+
+    Raises Buildbot's ConfigErrors for settings that cannot be used: a running master then keeps what it has.
+    """
+    try:
+        return _configure(open_farm(Path(root) if root is not None else None))
+    except FarmError as error:
+        raise ConfigErrors([str(error)]) from error
+
+
+def _configure(farm: Farm) -> dict[str, Any]:
     settings = farm.settings
     for problem in farm.book.problems:
         log.msg(f"recipe left out: {problem}")
@@ -49,8 +63,12 @@ def configure(root: str | Path | None = None) -> dict[str, Any]:
         "protocols": {"pb": {"port": f"tcp:{settings.workers.port}:interface=127.0.0.1"}},
         "workers": _workers(farm),
         "builders": _builders(farm, context),
+        "projects": _projects(farm),
         # Buildbot wants every builder to have a scheduler; the dispatcher adds its buildsets in this one's name.
-        "schedulers": [schedulers.Triggerable(name=SCHEDULER, builderNames=list(GROUPS)), _force_scheduler(farm)],
+        "schedulers": [
+            schedulers.Triggerable(name=SCHEDULER, builderNames=[queue_name(group) for group in GROUPS]),
+            _force_scheduler(farm),
+        ],
         "services": [FarmService(settings, tuple(farm.book.recipes.values()), history, pool)],
         "collapseRequests": False,
         "prioritizeBuilders": None,
@@ -74,19 +92,17 @@ def _history(settings: Settings) -> tuple[Any, ThreadPool]:
 
 def _workers(farm: Farm) -> list[Any]:
     return [
-        FarmWorker(name, farm.worker_password(name), keepalive_interval=60, max_builds=limit)
+        FarmWorker(
+            name,
+            farm.worker_password(name),
+            max_builds=limit,
+            silence_limit_s=farm.settings.workers.silence_limit_s,
+        )
         for name, limit in (
             *((name, SIMULTANEOUS_CHECKS + 1) for name in farm.build_workers),
             (farm.signer, 1),
         )
     ]
-
-
-class FarmWorker(worker.Worker):  # type: ignore[misc]
-    """A worker that is not put aside after a task's ``error``: the task itself waits before its next try."""
-
-    def putInQuarantine(self) -> None:
-        """Go on with other tasks."""
 
 
 def _builders(farm: Farm, context: StepContext) -> list[Any]:
@@ -97,23 +113,37 @@ def _builders(farm: Farm, context: StepContext) -> list[Any]:
     }
     builders = [
         util.BuilderConfig(
-            name=group.name,
+            name=queue_name(group.name),
             workernames=[farm.signer] if group.worker == "sign" else list(farm.build_workers),
             factory=TaskFactory(context),
             locks=[locks[group.name]] if group.name in locks else [],
-            description=f"{', '.join(group.stages)}; pages of their own for each recipe",
-            tags=["farm"],
+            description=f"{', '.join(group.stages)} of all recipes: here is what waits; "
+            "what has begun is on each recipe's own pages",
+            tags=["all recipes", group.name],
         )
         for group in GROUPS.values()
     ]
-    force = util.BuilderConfig(
-        name="force",
+    by_hand = util.BuilderConfig(
+        name=BY_HAND,
         workernames=list(farm.build_workers),
         factory=util.BuildFactory([ForceRun()]),
         description="run a recipe's revision, or give one that did not pass another chance",
-        tags=["farm"],
+        tags=["all recipes"],
     )
-    return [*builders, force]
+    return [*builders, by_hand]
+
+
+def _projects(farm: Farm) -> list[Any]:
+    """A page for each recipe, with what it is made of."""
+    return [
+        util.Project(
+            name=name,
+            description=f"{branch.vcs} {redact(branch.location)} {branch.branch}".rstrip()
+            + f" → {recipe.publish}, {', '.join(recipe.series)} on {', '.join(recipe.architectures)}",
+        )
+        for name, recipe in sorted(farm.book.recipes.items())
+        for branch in (branch_of(recipe),)
+    ]
 
 
 def _force_scheduler(farm: Farm) -> Any:
@@ -122,7 +152,7 @@ def _force_scheduler(farm: Farm) -> Any:
         name="run",
         buttonName="Run a recipe",
         label="Run a recipe's revision",
-        builderNames=["force"],
+        builderNames=[BY_HAND],
         codebases=[util.CodebaseParameter("", label="", hide=True)],
         properties=[
             util.ChoiceStringParameter("recipe", label="Recipe", choices=names, default=names[0], strict=True),
@@ -147,7 +177,7 @@ class ForceRun(BuildStep):  # type: ignore[misc]
             )
         except FarmError as error:
             self._said = error.brief
-            await self.addCompleteLog("what to do", f"{error}\n")
+            await self.addCompleteLog(EXPLANATION, f"{error}\n")
             return FAILURE
         service.dispatcher.wake()
         return SUCCESS
@@ -160,10 +190,8 @@ class ForceRun(BuildStep):  # type: ignore[misc]
 def _www(farm: Farm) -> dict[str, Any]:
     settings = farm.settings
     dialects: dict[str, Any] = {"trunk": {"custom_class": TrunkHook}}
-    for forge, file in settings.hooks.secret_files.items():
-        if forge in FORGES:
-            secret = Path(file).read_text(encoding="utf-8").strip()
-            dialects[forge] = {"custom_class": forge_hook(FORGES[forge]), "secret": secret, "strict": True}
+    for forge in settings.hooks.secret_files:
+        dialects[forge] = {"custom_class": forge_hook(forge, hook_secret(settings, forge))}
     return {
         "port": f"tcp:{settings.web.port}:interface={settings.web.host}",
         "plugins": {"waterfall_view": {}, "console_view": {}, "grid_view": {}, "badges": {}},
@@ -174,5 +202,32 @@ def _www(farm: Farm) -> dict[str, Any]:
             allowRules=[util.AnyControlEndpointMatcher(role="admins")],
             roleMatchers=[util.RolesFromUsername(roles=["admins"], usernames=["admin"])],
         ),
-        "ui_default_config": {"Builders.show_workers_name": True, "Grid.fullChanges": False},
+        "ui_default_config": {
+            "Builders.show_workers_name": True,
+            "Grid.fullChanges": False,
+            "Links.build_link_template": "%(prop:run) (%(build_number))",
+            "LogPreview.expand_logs": EXPLANATION,
+        },
     }
+
+
+def hook_secret(settings: Settings, forge: str) -> str:
+    """The secret of a forge's hook; raises UsageError for a forge we do not know, and where there is no secret."""
+    if forge not in FORGES:
+        raise UsageError(
+            f"no forge {forge!r}",
+            where="farm.toml, hooks.secret_files",
+            resolution=f"Known forges: {', '.join(FORGES)}.",
+        )
+    path = settings.root / settings.hooks.secret_files[forge]
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"the secret of {forge}'s hook cannot be read: {error}",
+            where="farm.toml, hooks.secret_files",
+            resolution="Make the file, readable by the farm's user alone; see docs/how-to/forge-hooks.md.",
+        ) from error
+    if not secret:
+        raise UsageError(f"the secret of {forge}'s hook is empty", where=str(path))
+    return secret

@@ -18,7 +18,7 @@ from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
 from buildfarm.history import History, Run, Task
-from buildfarm.pipeline import TaskKey
+from buildfarm.pipeline import TaskKey, stages_of
 from buildfarm.trunk import redact
 from buildfarm.verdict import Verdict
 
@@ -77,8 +77,8 @@ class Dispatcher:
             )
             if not found:
                 await self._in_thread(self._history.return_to_queue, task)
-            elif found[0]["complete"]:
-                await self._settle(run, task, found[0]["results"])
+            elif all(buildset["complete"] for buildset in found):  # several, where its page was told to rebuild
+                await self._settle(run, task, max(found, key=lambda one: one["bsid"])["results"])
 
     @async_to_deferred
     async def _give_out(self) -> None:
@@ -100,7 +100,7 @@ class Dispatcher:
             change_id = await self._add_change(run)
         task = await self._in_thread(self._history.start_attempt, task)
         change = await self._master.db.changes.getChange(change_id)
-        builder_id = await self._builder_id(task.key.group)
+        builder_id: int = await self._master.data.updates.findBuilderId(queue_name(task.key.group))
         buildset, _ = await self._master.data.updates.addBuildset(
             waited_for=False,
             scheduler=SCHEDULER,
@@ -113,11 +113,6 @@ class Dispatcher:
             priority=0 if task.key.group == "build" else 1,
         )
         await self._in_thread(self._history.record_buildset, task, buildset)
-
-    @async_to_deferred
-    async def _builder_id(self, group: str) -> int:
-        builder_id: int = await self._master.data.updates.findBuilderId(group)
-        return builder_id
 
     @async_to_deferred
     async def _add_change(self, run: Run) -> int:
@@ -158,6 +153,11 @@ class Dispatcher:
         await self._in_thread(self._history.end_attempt, task, verdict, reason, final=final)
 
 
+def queue_name(group: str) -> str:
+    """The builder where a group's tasks wait; their builds are shown on each recipe's own pages."""
+    return f"queue-{group}"
+
+
 def attempt_name(run: Run, task: Task) -> str:
     """What a buildset is found by: run, group, series, architecture, attempt."""
     return f"{run.run_id}|{task.key.group}|{task.key.series}|{task.key.architecture}|{task.attempts}"
@@ -185,6 +185,7 @@ def task_properties(run: Run, task: Task) -> dict[str, tuple[Any, str]]:
         "series": task.key.series,
         "architecture": task.key.architecture,
         "attempt": task.attempts,
+        "stages": [list(step) for step in stages_of(run.job, task.key)],
         "virtual_builder_name": name,
         "virtual_builder_description": f"{task.key} of {run.recipe}",
         "virtual_builder_tags": [run.recipe, task.key.group],

@@ -13,13 +13,14 @@ from buildfarm.errors import UsageError
 from buildfarm.history import History
 from buildfarm.job import Branch
 from buildfarm.master.dispatcher import Dispatcher
+from buildfarm.master.housekeeping import Housekeeping
 from buildfarm.master.watcher import Watcher, job_maker, new_run, trunk_key
 from buildfarm.recipe import Recipe
 from buildfarm.recipe.jobs import branch_of
 from buildfarm.settings import Settings
 from buildfarm.trunk import open_trunk
 
-WATCHING_THREADS = 4
+WATCHING_THREADS = 8  # as many trunks may hang, each for as long as git may take, before others wait for a look
 
 
 class FarmService(BuildbotService):  # type: ignore[misc]
@@ -31,11 +32,11 @@ class FarmService(BuildbotService):  # type: ignore[misc]
         """Nothing to check that the recipes' loading did not."""
 
     async def _make(self, settings: Settings, history: History, pool: Any) -> None:
-        self.settings = settings
         self.history = history
         self._pool = pool
         self._watching = ThreadPool(0, WATCHING_THREADS, "watching")
         self.dispatcher = Dispatcher(self.master, history, pool)
+        self.housekeeping = Housekeeping(self.master, history)
         self.watcher = Watcher(settings, history, self.master.reactor, self._watching, self.dispatcher.wake)
 
     @async_to_deferred
@@ -45,6 +46,7 @@ class FarmService(BuildbotService):  # type: ignore[misc]
         """Take up changed recipes; what runs goes on with the recipe it began with."""
         if not hasattr(self, "watcher"):
             await self._make(settings, history, pool)
+        self.settings = self.housekeeping.settings = settings
         self.recipes = {recipe.name: recipe for recipe in recipes}
         self.watcher.set_recipes(recipes)
 
@@ -55,10 +57,12 @@ class FarmService(BuildbotService):  # type: ignore[misc]
         self._watching.start()
         await self.dispatcher.start()
         self.watcher.start()
+        self.housekeeping.start()
 
     @async_to_deferred
     async def stopService(self) -> None:
         """Stop watching and giving out; what runs is Buildbot's to stop."""
+        self.housekeeping.stop()
         self.watcher.stop()
         self.dispatcher.stop()
         self._watching.stop()
@@ -96,6 +100,7 @@ class FarmService(BuildbotService):  # type: ignore[misc]
                 job_maker(recipe, self.settings.cache),
             )
             return f"{made[0]} begins"
-        if self.history.retry(run):
+        workspace = self.settings.runs / run.run_id
+        if self.history.retry(run, afresh=not workspace.exists()):
             return f"{run.run_id} is given another chance"
         return f"{run.run_id} {'goes on' if run.verdict is None else 'passed already'}; nothing to do"

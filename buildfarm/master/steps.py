@@ -18,7 +18,7 @@ from twisted.internet import defer, threads
 from buildfarm.history import History, Run, Task
 from buildfarm.history.explain import explain
 from buildfarm.job import Job
-from buildfarm.pipeline import TaskKey, stages_of
+from buildfarm.pipeline import TaskKey
 from buildfarm.settings import Settings
 from buildfarm.stages import BY_NAME
 from buildfarm.verdict import StageResult, Verdict
@@ -30,6 +30,7 @@ RESULTS = {
     Verdict.ERROR: EXCEPTION,
     Verdict.SKIPPED: SKIPPED,
 }
+EXPLANATION = "what to do"
 TRUSTED_STATUSES = {verdict.exit_status for verdict in Verdict}
 
 
@@ -72,13 +73,18 @@ class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
         """Run the stage; the step's end is the stage's verdict."""
         history = self._context.history
         run, task = await self._in_thread(self._find)
+        if task.attempts != self.getProperty("attempt"):
+            self._summary = f"attempt {self.getProperty('attempt')} is over: there was a later one"
+            text = f"{self._summary}.\n\nGo to its page, or run the recipe at this revision by hand.\n"
+            await self.addCompleteLog(EXPLANATION, text)
+            return EXCEPTION
         page = await self.build.getUrl()
         await self._in_thread(history.record_stage_start, task, self._stage, self._target, page)
         result = await self._run_stage(run)
         await self._in_thread(history.record_stage, run, result)
         self._summary = result.reason
         if result.verdict in (Verdict.FAIL, Verdict.ERROR):
-            await self.addCompleteLog("what to do", explain(run, result, self._context.settings))
+            await self.addCompleteLog(EXPLANATION, explain(run, result, self._context.settings))
         return RESULTS[result.verdict]
 
     def getResultSummary(self) -> dict[str, str]:
@@ -164,16 +170,11 @@ class TaskFactory(util.BuildFactory):  # type: ignore[misc]
         self._context = context
 
     def newBuild(self, requests: Any, builder: Any) -> Any:
-        """Make the build with the steps of the requested task."""
+        """Make the build with the steps of the requested task.
+
+        Runs in the reactor's thread: the steps come with the request, nothing is looked up.
+        """
         build = super().newBuild(requests, builder)
-        get = requests[0].properties.getProperty
-        run = self._context.history.run(get("run", ""))
-        if run is not None:
-            key = TaskKey(get("group"), get("series"), get("architecture"))
-            build.setStepFactories(
-                [
-                    util.BuildFactory([StageStep(self._context, *stage)]).steps[0]
-                    for stage in stages_of(run.job, key)
-                ]
-            )
+        steps = requests[0].properties.getProperty("stages", [])
+        build.setStepFactories([util.BuildFactory([StageStep(self._context, *step)]).steps[0] for step in steps])
         return build

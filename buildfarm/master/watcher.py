@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet import defer, threads
 from twisted.python import log
@@ -21,6 +23,7 @@ from buildfarm.settings import Settings
 from buildfarm.trunk import RevisionInfo, local_path, open_trunk, redact
 
 LONGEST_BACK_OFF_S = 900.0
+SCP_LIKE = re.compile(r"(?:[^@/:]+@)?(?P<host>[^@/:]+):(?!//)(?P<path>.+)")
 
 
 @dataclasses.dataclass
@@ -206,7 +209,13 @@ def job_maker(recipe: Recipe, cache: Path) -> Callable[[str, str], Job]:
 
 
 def _comparable(location: str) -> str:
-    path = local_path(location)
-    if path is not None:
-        return str(Path(path).resolve())
-    return location.rstrip("/").removesuffix(".git")
+    """A location in a form in which two names of one place are equal: a real path, or host and path.
+
+    A forge names its repository by https where a recipe may use ssh; a look too many does no harm.
+    """
+    local = local_path(location)
+    if local is not None:
+        return str(Path(local).resolve())
+    short = SCP_LIKE.fullmatch(location)
+    host, path = short.group("host", "path") if short else (urlsplit(location).hostname, urlsplit(location).path)
+    return f"{host}/{path.strip('/').removesuffix('.git')}"
