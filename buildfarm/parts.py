@@ -8,10 +8,12 @@ time, so that a number that the kernel gave to somebody else is never taken for 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import buildfarm
-from buildfarm.errors import FarmError, FarmTrouble
+from buildfarm.errors import FarmTrouble, UsageError
 from buildfarm.farm import Farm
 from buildfarm.files import read_json, write_atomically, write_json
 from buildfarm.process import run
@@ -32,6 +34,7 @@ from buildfarm.trunk.location import reaching_environment
 
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0
+PORT_LIMIT_S = 10.0
 
 # `buildbot upgrade-master` knows a master's directory by the application's name, and reads `configfile`.
 MASTER_TAC = """\
@@ -81,10 +84,14 @@ def part_names(farm: Farm) -> tuple[str, ...]:
 
 
 def be_part(farm: Farm, name: str) -> NoReturn:
-    """Become a part of the farm: this process is replaced; raises FarmError for a name that is none."""
+    """Become a part of the farm: this process is replaced.
+
+    Raises UsageError for a name that is none, and FarmTrouble when the part runs already.
+    """
     if name not in part_names(farm):
-        raise FarmError(f"no part {name!r}", resolution=f"Parts: {', '.join(part_names(farm))}.")
+        raise UsageError(f"no part {name!r}", resolution=f"Parts: {', '.join(part_names(farm))}.")
     settings = farm.settings
+    _record(settings, name, os.getpid())
     settings.logs.mkdir(parents=True, exist_ok=True)
     if name == "archive":
         argv = [sys.executable, "-m", "buildfarm", "archive", "serve"]
@@ -158,12 +165,81 @@ def _prepare_worker(farm: Farm, name: str) -> Path:
 
 @contextlib.contextmanager
 def one_at_a_time(settings: Settings) -> Iterator[None]:
-    """Hold the right to start and stop parts here."""
+    """Hold the right to start and stop parts here; waits, and says so, while another command has it."""
     path = settings.home / "run" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("another `buildfarm up` or `down` is at work here: waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _record(settings: Settings, name: str, pid: int) -> None:
+    """Keep a part's process; raises FarmTrouble when another process is that part already.
+
+    The part does it for itself, too: so one that systemd started is known, and one whose ``up`` was killed.
+    """
+    one = living(settings, name)
+    if one is not None and one.pid == pid:
+        return
+    if one is not None:
+        raise FarmTrouble(f"{name} runs already (process {one.pid})", resolution="`buildfarm down` stops it.")
+    kept = {"pid": pid, "ticks": start_ticks(pid), "started_at": time.time()}
+    write_json(settings.home / "run" / f"{name}.json", kept)
+
+
+def await_ports(settings: Settings, name: str) -> None:
+    """Wait until the ports of a part are free: one that was killed just now may hold them for a moment still.
+
+    Raises FarmTrouble when somebody else has one.
+    """
+    deadline = time.monotonic() + PORT_LIMIT_S
+    for table, host, port in _ports(settings, name):
+        while not _is_free(host, port):
+            if time.monotonic() > deadline:
+                raise FarmTrouble(
+                    f"{name} cannot start: port {port} is in use by another program",
+                    resolution=f"`ss -ltnp sport = :{port}` names it. Stop it, or set {table}.port in farm.toml.",
+                )
+            time.sleep(0.1)
+
+
+def _ports(settings: Settings, name: str) -> tuple[tuple[str, str, int], ...]:
+    if name == "archive":
+        return (("archive", settings.archive.host, settings.archive.port),)
+    if name == "master":
+        return ("web", settings.web.host, settings.web.port), ("workers", "127.0.0.1", settings.workers.port)
+    return ()
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE  # any other trouble is for the part to tell
+    return True
+
+
+def resume_if_stopped(settings: Settings, name: str) -> bool:
+    """Let a part go on that was stopped by SIGSTOP; False when it was not."""
+    one = living(settings, name)
+    if one is None or _state(one.pid) != b"T":
+        return False
+    os.kill(one.pid, signal.SIGCONT)
+    return True
+
+
+def _state(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def living(settings: Settings, name: str) -> Living | None:
@@ -187,8 +263,9 @@ def start_ticks(pid: int) -> int | None:
 
 
 def start_part(farm: Farm, name: str) -> None:
-    """Start a part detached from this terminal; raises FarmTrouble when it ends at once."""
+    """Start a part detached from this terminal; raises FarmTrouble when its port is taken."""
     settings = farm.settings
+    await_ports(settings, name)
     settings.logs.mkdir(parents=True, exist_ok=True)
     with (settings.logs / f"{name}.out").open("wb") as out:
         child = subprocess.Popen(
@@ -200,8 +277,8 @@ def start_part(farm: Farm, name: str) -> None:
             env=part_environment(settings),
             start_new_session=True,
         )
-    kept = {"pid": child.pid, "ticks": start_ticks(child.pid), "started_at": time.time()}
-    write_json(settings.home / "run" / f"{name}.json", kept)
+    if start_ticks(child.pid) is not None:
+        _record(settings, name, child.pid)
 
 
 def await_part(farm: Farm, name: str) -> None:
@@ -213,7 +290,7 @@ def await_part(farm: Farm, name: str) -> None:
             raise FarmTrouble(
                 f"{name} {'does not answer' if alive else 'ended at once'}",
                 details=last_lines(farm.settings, name),
-                resolution=f"See {farm.settings.logs / name}.out and .log beside it.",
+                resolution=f"Mend what it says, then `buildfarm up` again; `buildfarm logs {name}` shows more.",
             )
         time.sleep(0.1)
 
@@ -247,6 +324,7 @@ def stop_part(settings: Settings, name: str, number: signal.Signals, limit_s: fl
         return False
     with contextlib.suppress(ProcessLookupError):
         os.kill(one.pid, number)
+        os.kill(one.pid, signal.SIGCONT)  # a stopped process would take no other signal than SIGKILL
     deadline = time.monotonic() + limit_s
     while living(settings, name) is not None:
         if time.monotonic() > deadline:

@@ -21,6 +21,7 @@ def run(args: argparse.Namespace) -> int:
     farm = open_farm()
     settings = farm.settings
     with one_at_a_time(settings):
+        stopped = living(settings, "master") is not None
         if living(settings, "master") is not None:
             if args.wait:
                 print("master       finishes what runs", flush=True)
@@ -31,5 +32,8 @@ def run(args: argparse.Namespace) -> int:
             print("master       stopped")
         for name in reversed(part_names(farm)):
             if name != "master" and stop_part(settings, name, signal.SIGTERM):
+                stopped = True
                 print(f"{name:12} stopped")
+        if not stopped:
+            print("nothing of the farm runs here")
     return 0

@@ -25,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
     from buildfarm.settings import load_settings
 
     settings = load_settings()
+    if not settings.history_file.exists():
+        raise UsageError("nothing has run here yet", resolution="Start the farm with `buildfarm up`, then commit.")
     history = open_history(settings.history_file)
     console = Console()
     if not args.run:
@@ -49,4 +51,6 @@ def run(args: argparse.Namespace) -> int:
         console,
         done=terminal.all_ended,
     )
+    for text in terminal.failures(history, runs, settings):
+        console.print(f"\n{text}", end="", markup=False, highlight=False, soft_wrap=True)
     return terminal.worst(runs).exit_status

@@ -31,8 +31,10 @@ def run(args: argparse.Namespace) -> int:
             for kind in ("out", "log")
             if (farm.settings.logs / f"{name}.{kind}").exists()
         ]
+        if not files:
+            raise UsageError("nothing has been logged yet", resolution="Start the farm with `buildfarm up`.")
         return subprocess.call(["tail", "-n", str(args.lines), "-F", "--", *files])
     for name in wanted:
         print(f"== {name}")
-        print(last_lines(farm.settings, name, args.lines))
+        print(last_lines(farm.settings, name, args.lines) or "(nothing yet)")
     return 0

@@ -19,6 +19,9 @@ LIMIT_S = 60.0
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """No arguments."""
+    parser.epilog = (
+        "Exit status: 0 taken up, 1 recipes were left out or the master kept what it had, 2 farm.toml is unusable."
+    )
 
 
 def run(_args: argparse.Namespace) -> int:
@@ -47,7 +50,14 @@ def run(_args: argparse.Namespace) -> int:
         if REFUSED[0] in said or REFUSED[1] in said:
             raise FarmTrouble(
                 "the master kept its old configuration",
-                details=said.decode("utf-8", "replace")[-2000:],
+                details=_errors(said),
                 resolution="Mend what it names, then reload again.",
             )
     raise FarmTrouble("the master did not answer", resolution=f"See {log}.")
+
+
+def _errors(said: bytes) -> str:
+    """What the master named as wrong; all it said where it named nothing."""
+    lines = said.decode("utf-8", "replace").splitlines()
+    named = [line.partition("[-]   ")[2] or line.strip() for line in lines if "[-]   " in line or line[:1] == "\t"]
+    return "\n".join(named or lines)[-2000:]

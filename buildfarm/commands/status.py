@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import time
 from pathlib import Path
 
 from buildfarm.farm import Farm, open_farm
 from buildfarm.history import Run, open_history
 from buildfarm.parts import living, part_names
+
+LITTLE_DISK_BYTES = 5 * 1024**3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,16 +29,18 @@ def run(args: argparse.Namespace) -> int:
     now = time.time()
     missing = _print_parts(farm, now)
     print(f"\nweb status {settings.web_url}   archive {settings.archive_url}/")
+    _print_disk(settings.home)
     for problem in farm.book.problems:
         print(f"recipe left out: {problem}")
+    if missing:
+        print("`buildfarm up` starts what does not run")
     if not settings.history_file.exists():
         return 1 if missing else 0
     history = open_history(settings.history_file)
     for recipe, (trouble, since) in history.troubles().items():
         print(f"trunk of {recipe} cannot be looked at for {_age(now - since)}: {trouble}")
     runs: tuple[Run, ...] = history.recent_runs(args.runs)
-    if runs:
-        print("\nlast runs")
+    print("\nlast runs" if runs else "\nno runs yet: the first commit to a watched trunk begins one")
     for one in runs:
         state = one.verdict.value if one.verdict else "running"
         age = _age(now - (one.ended_at or one.seen_at))
@@ -56,6 +61,16 @@ def _print_parts(farm: Farm, now: float) -> int:
         else:
             print(f"{name:12} process {one.pid}, up {_age(now - one.started_at)}, {_resident_mb(one.pid)} MB")
     return missing
+
+
+def _print_disk(home: Path) -> None:
+    place = next(path for path in (home, *home.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < LITTLE_DISK_BYTES:
+        print(
+            f"little room: {free / 1e9:.1f} GB free below {home}; stages fail when it is full\n"
+            "  `buildfarm root gc` removes old root file systems; keep_runs in farm.toml is how many runs are kept"
+        )
 
 
 def _resident_mb(pid: int) -> int:

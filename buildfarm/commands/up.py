@@ -6,11 +6,20 @@ import argparse
 import sys
 
 from buildfarm.farm import Farm, open_farm
-from buildfarm.parts import await_part, be_part, living, one_at_a_time, part_names, start_part
+from buildfarm.parts import (
+    await_part,
+    be_part,
+    living,
+    one_at_a_time,
+    part_names,
+    resume_if_stopped,
+    start_part,
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments."""
+    parser.epilog = "Exit status: 0 every part runs, 1 one could not be started."
     parser.add_argument("--foreground", metavar="PART", help="be this part, in the foreground (for systemd)")
 
 
@@ -34,6 +43,8 @@ def start_farm(farm: Farm) -> None:
     _ = farm.admin_password
     with one_at_a_time(farm.settings):
         for name in part_names(farm):
+            if resume_if_stopped(farm.settings, name):
+                print(f"{name:12} was stopped, and goes on", flush=True)
             one = living(farm.settings, name)
             if one is not None:
                 print(f"{name:12} runs already (process {one.pid})", flush=True)
@@ -43,4 +54,5 @@ def start_farm(farm: Farm) -> None:
                 await_part(farm, name)
             one = living(farm.settings, name)
             print(f"{name:12} started (process {one.pid if one else '?'})", flush=True)
-        await_part(farm, farm.signer)
+        for name in part_names(farm):
+            await_part(farm, name)
