@@ -48,9 +48,10 @@ _SURE_UNMET = re.compile(
 _MACHINE = re.compile(r"No space left on device|kernel BUG|BUG: (?:unable|soft lockup)|self-detected stall")
 _ERROR = re.compile(
     r"(?:^|[\s:])(?:fatal )?error[: ]|^E: |^\w*Error: |\*\*\* |^FAILED? |FAIL:|Traceback \(most recent call last\)"
-    r"|: command not found$|: not found$|No such file or directory|No module named|undefined reference"
-    r"|Exec format error|cannot find |^dpkg-\w+: (?:error|failure)|^dh\w*: error"
+    r"|No module named|undefined reference|Exec format error|^dpkg-\w+: (?:error|failure)|^dh\w*: error"
 )
+# Said by many a configure script that goes on regardless: evidence only where there is no better.
+_MAYBE = re.compile(r": command not found$|: not found$|No such file or directory|cannot find ")
 # make and debhelper only repeat that something below them failed: the last resort.
 _ECHO = re.compile(r"^(?:make(?:\[\d+\])?: \*\*\*|dh_\w+: error: .* returned exit code|dpkg-buildpackage: error)")
 ERROR_LINES = 8
@@ -109,6 +110,7 @@ def read_log(lines: Iterable[str]) -> Reading:
     values: dict[str, str] | None = None
     unmet: dict[str, None] = {}
     errors: list[str] = []
+    maybe: list[str] = []
     echoes: list[str] = []
     machine: list[str] = []
     last: deque[str] = deque(maxlen=15)
@@ -129,12 +131,18 @@ def read_log(lines: Iterable[str]) -> Reading:
         elif _MACHINE.search(line):
             if len(machine) < ERROR_LINES:
                 machine.append(line.strip())
-        elif _ERROR.search(line):
-            kept = echoes if _ECHO.match(line) else errors
-            if len(kept) < ERROR_LINES:
-                kept.append(line.strip())
+        elif (kept := _kind_of_error(line, errors, maybe, echoes)) is not None and len(kept) < ERROR_LINES:
+            kept.append(line.strip())
     summary = Summary(values) if values else None
-    return Reading(summary, tuple(unmet), tuple(errors or echoes), tuple(machine), tuple(last))
+    return Reading(summary, tuple(unmet), tuple(errors or maybe or echoes), tuple(machine), tuple(last))
+
+
+def _kind_of_error(line: str, errors: list[str], maybe: list[str], echoes: list[str]) -> list[str] | None:
+    if _ECHO.match(line):
+        return echoes
+    if _ERROR.search(line):
+        return errors
+    return maybe if _MAYBE.search(line) else None
 
 
 def judge(reading: Reading, exit_status: int) -> Judgement:
