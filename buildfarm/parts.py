@@ -142,9 +142,10 @@ def _upgrade_database(settings: Settings, basedir: Path) -> None:
 def _prepare_worker(farm: Farm, name: str) -> Path:
     settings = farm.settings
     if name == farm.signer:
-        from buildfarm.keys import ensure_upload_key
+        from buildfarm.keys import algorithm_for, ensure_upload_key
 
-        ensure_upload_key(settings)
+        for archive in {"local:", *(recipe.publish for recipe in farm.book.recipes.values())}:
+            ensure_upload_key(settings, algorithm_for(archive))
     farm.worker_password(name)
     basedir = settings.home / "workers" / name
     (basedir / "info").mkdir(parents=True, exist_ok=True)

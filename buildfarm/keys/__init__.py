@@ -22,32 +22,41 @@ from ppa_tools.openpgp import (
 LOCK_FILE = "buildfarm.lock"
 
 
+def algorithm_for(archive: str) -> Algorithm:
+    """What an archive's upload key is: RSA for Launchpad, as its own documentation has it, else Ed25519."""
+    return "rsa4096" if archive.startswith("ppa:") else "ed25519"
+
+
 def ensure_upload_key(settings: Settings, algorithm: Algorithm = "ed25519") -> Key:
-    """The upload key, made first where there is none; two at once make one. Raises FarmTrouble."""
+    """The upload key of that kind, made first where there is none; two at once make one. Raises FarmTrouble."""
     settings.keys.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _keyring_in_use(settings):
-        return _newest_key(settings) or create_key(
-            settings.keys, f"{settings.farm.name} <{settings.farm.email}>", algorithm
-        )
-
-
-def upload_key(settings: Settings) -> Key:
-    """The newest upload key that has not expired; raises FarmTrouble when there is none."""
-    with signing_key(settings) as key:
+        key = _newest_key(settings, algorithm)
+        if key is None or key.algorithm != algorithm:
+            key = create_key(settings.keys, f"{settings.farm.name} <{settings.farm.email}>", algorithm)
         return key
 
 
-def public_key(settings: Settings) -> bytes:
+def upload_key(settings: Settings, algorithm: Algorithm = "ed25519") -> Key:
+    """The newest upload key that has not expired; raises FarmTrouble when there is none."""
+    with signing_key(settings, algorithm) as key:
+        return key
+
+
+def public_key(settings: Settings, algorithm: Algorithm = "ed25519") -> bytes:
     """The upload key's public part, armored: for the archives that shall accept its uploads."""
-    with signing_key(settings) as key:
+    with signing_key(settings, algorithm) as key:
         return export_public(settings.keys, key.fingerprint)
 
 
 @contextlib.contextmanager
-def signing_key(settings: Settings) -> Iterator[Key]:
-    """The upload key, to sign with in ``settings.keys`` while nobody else does; raises FarmTrouble without one."""
+def signing_key(settings: Settings, algorithm: Algorithm = "ed25519") -> Iterator[Key]:
+    """The upload key, to sign with in ``settings.keys`` while nobody else does; raises FarmTrouble without one.
+
+    Where no key is of the wanted kind (somebody brought their own), it is the newest of any.
+    """
     with _keyring_in_use(settings):
-        key = _newest_key(settings)
+        key = _newest_key(settings, algorithm)
         if key is None:
             raise FarmTrouble(
                 "there is no upload key to sign with",
@@ -81,7 +90,8 @@ def _keyring_in_use(settings: Settings) -> Iterator[None]:
             stop_agent(settings.keys)
 
 
-def _newest_key(settings: Settings) -> Key | None:
+def _newest_key(settings: Settings, algorithm: Algorithm) -> Key | None:
     now = time.time()
     usable = [key for key in secret_keys(settings.keys) if key.expires_at is None or key.expires_at > now]
-    return usable[-1] if usable else None
+    fitting = [key for key in usable if key.algorithm == algorithm] or usable
+    return fitting[-1] if fitting else None

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from buildfarm.errors import FarmTrouble
-from buildfarm.keys import signing_key
+from buildfarm.keys import algorithm_for, signing_key
 from buildfarm.source import VERSION_FILE, read_version
 from buildfarm.source.check import Expected, check_package, sign_package, take_copies
 from buildfarm.source.package import installed_tools
@@ -31,7 +31,7 @@ def run(context: StageContext) -> Outcome:
         copies = Path(name)
         names = take_copies(directory, made.outputs, ("result.json", "log"), copies)
         package = check_package(copies, names, expected)
-        with signing_key(context.settings) as key:
+        with signing_key(context.settings, algorithm_for(context.job.archive)) as key:
             sign_package(package, lambda text: clearsign(context.settings.keys, [key.fingerprint], text))
         for file in package.files:
             (copies / file).rename(context.out / file)

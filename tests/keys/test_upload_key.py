@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm.errors import FarmTrouble
-from buildfarm.keys import ensure_upload_key, public_key, upload_key
+from buildfarm.keys import algorithm_for, ensure_upload_key, public_key, upload_key
 from buildfarm.settings import FarmSettings, Settings
 from ppa_tools.openpgp import read_keys, secret_keys, stop_agent
 
@@ -67,3 +67,12 @@ def test_no_agent_stays_behind(farm: Settings) -> None:
     public_key(farm)
     listed = subprocess.run(["ps", "-eo", "args", "-ww"], capture_output=True, text=True, check=True)
     assert not [line for line in listed.stdout.splitlines() if "gpg-agent" in line and str(farm.keys) in line]
+
+
+def test_launchpad_gets_a_key_of_its_own_kind_beside_the_embedded_archives(farm: Settings) -> None:
+    local = ensure_upload_key(farm, algorithm_for("local:owner/name"))
+    assert upload_key(farm, algorithm_for("ppa:owner/name")) == local
+    launchpad = ensure_upload_key(farm, algorithm_for("ppa:owner/name"))
+    assert (local.algorithm, launchpad.algorithm) == ("ed25519", "rsa4096")
+    assert upload_key(farm, algorithm_for("ppa:owner/name")) == launchpad
+    assert upload_key(farm) == local
