@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import time
@@ -14,6 +15,12 @@ from buildfarm.parts import living
 
 DONE = b"configuration update complete"
 REFUSED = (b"configuration update aborted", b"reconfig aborted")
+USUAL = (
+    "beginning configuration update",
+    "Loading configuration from",
+    "recipe left out",
+    "configuration update ab",
+)
 LIMIT_S = 60.0
 
 
@@ -57,7 +64,6 @@ def run(_args: argparse.Namespace) -> int:
 
 
 def _errors(said: bytes) -> str:
-    """What the master named as wrong; all it said where it named nothing."""
-    lines = said.decode("utf-8", "replace").splitlines()
-    named = [line.partition("[-]   ")[2] or line.strip() for line in lines if "[-]   " in line or line[:1] == "\t"]
-    return "\n".join(named or lines)[-2000:]
+    """What the master said of it, without the times and what it says at every reload."""
+    lines = (re.sub(r"^\S+ \S+ \[-\] ", "", line).strip() for line in said.decode("utf-8", "replace").splitlines())
+    return "\n".join(line for line in lines if not line.startswith(USUAL))[-2000:]

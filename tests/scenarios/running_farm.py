@@ -226,10 +226,9 @@ class RunningFarm:
         return self.cli("status", check=False).stdout + self.cli("logs", "-n", "30", check=False).stdout
 
 
-@pytest.fixture
-def farm(tmp_path, root_cache):
-    """A farm that is not up yet; root file systems come from the tests' shared cache."""
-    root = tmp_path / "farm"
+def make_farm(where, root_cache, **workers):
+    """A farm below ``where`` that is not up yet; ``workers`` are settings of that table."""
+    root = where / "farm"
     home = root / "var"
     (root / "recipes").mkdir(parents=True)
     home.mkdir()
@@ -243,8 +242,9 @@ def farm(tmp_path, root_cache):
         [workers]
         port = {free_port(0)}
         """)
+        + "".join(f"{key} = {value}\n" for key, value in workers.items())
     )
-    author = tmp_path / "author"
+    author = where / "author"
     author.mkdir()
     (author / ".gitconfig").write_text("[user]\n\tname = Tiny Author\n\temail = tiny@example.org\n")
     environment = {
@@ -255,7 +255,13 @@ def farm(tmp_path, root_cache):
         "BUILDFARM_ROOT": str(root),
         "BUILDFARM_HOME": str(home),
     }
-    running = RunningFarm(root, home, environment)
+    return RunningFarm(root, home, environment)
+
+
+@pytest.fixture
+def farm(tmp_path, root_cache):
+    """A farm that is not up yet; root file systems come from the tests' shared cache."""
+    running = make_farm(tmp_path, root_cache)
     yield running
     for part in ("master", "worker-1", "signer", "archive"):
         running.kill(part)
