@@ -158,6 +158,7 @@ def _force_scheduler(farm: Farm) -> Any:
             util.ChoiceStringParameter("recipe", label="Recipe", choices=names, default=names[0], strict=True),
             util.StringParameter("expression", label="Revision (empty: the trunk's tip)", size=60),
         ],
+        priority=util.IntParameter("priority", default=0, hide=True),
         reason=util.StringParameter("reason", label="Reason", default="by hand", size=60),
     )
 
