@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+SCHEMA_VERSION = 1  # counts the shapes that these tables have had; kept in the file as its user_version
 
 # Where each recipe's trunk was when the farm last looked. A trunk that moved house starts afresh.
 watched = Table(

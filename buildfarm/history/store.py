@@ -19,7 +19,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from buildfarm.history.schema import metadata, runs, stage_results, tasks, watched
+from buildfarm.errors import FarmTrouble
+from buildfarm.history.schema import SCHEMA_VERSION, metadata, runs, stage_results, tasks, watched
 from buildfarm.job import Job
 from buildfarm.pipeline import TaskKey, ready_tasks, retry_delay_s, run_verdict, tasks_of
 from buildfarm.verdict import StageResult, Verdict
@@ -76,7 +77,7 @@ class Task:
 
 
 def open_history(path: Path) -> History:
-    """The history kept in an SQLite file, made where it is missing."""
+    """The history kept in an SQLite file, made where it is missing; raises FarmTrouble for another version's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
 
@@ -85,7 +86,18 @@ def open_history(path: Path) -> History:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
 
-    metadata.create_all(engine)
+    with engine.connect() as connection:
+        kept = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if kept not in (0, SCHEMA_VERSION):
+            raise FarmTrouble(
+                f"the history has schema {kept}, and this farm reads {SCHEMA_VERSION}",
+                where=str(path),
+                resolution="Use the farm's version that wrote it, or move the file away to begin a new history.",
+            )
+        if kept == 0:
+            metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.commit()
     return History(engine)
 
 

@@ -1,9 +1,12 @@
 """The history keeps each commit once and knows what is left to do after a kill at any moment."""
 
+import contextlib
 import itertools
+import sqlite3
 
 import pytest
 
+from buildfarm.errors import FarmTrouble
 from buildfarm.history import NewRun, open_history
 from buildfarm.history.store import History
 from buildfarm.job import Branch, Job
@@ -181,3 +184,13 @@ def test_a_trunk_in_trouble_says_so_and_since_when(history, clock):
     record(history, "b")
     assert history.troubles() == {}
     assert history.tip("hello", "git /x main") == "b"
+
+
+def test_a_history_of_another_version_is_refused_in_words_and_left_alone(tmp_path):
+    path = tmp_path / "history.sqlite"
+    open_history(path)
+    open_history(path)
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA user_version = 99")
+    with pytest.raises(FarmTrouble, match="schema 99"):
+        open_history(path)
