@@ -87,6 +87,7 @@ def open_history(path: Path) -> History:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # of two at once, one makes the tables
         kept = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         if kept not in (0, SCHEMA_VERSION):
             raise FarmTrouble(
@@ -97,7 +98,7 @@ def open_history(path: Path) -> History:
         if kept == 0:
             metadata.create_all(connection)
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.commit()
+        connection.commit()
     return History(engine)
 
 

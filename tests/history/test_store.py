@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -194,3 +195,10 @@ def test_a_history_of_another_version_is_refused_in_words_and_left_alone(tmp_pat
         other.execute("PRAGMA user_version = 99")
     with pytest.raises(FarmTrouble, match="schema 99"):
         open_history(path)
+
+
+def test_a_history_opened_by_several_at_once_is_made_once(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        opened = list(pool.map(lambda _: open_history(tmp_path / "history.sqlite"), range(8)))
+    assert record(opened[0], "a") == ("hello-1",)
+    assert opened[7].run("hello-1").revision == "a"
