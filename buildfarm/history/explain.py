@@ -15,9 +15,9 @@ def explain(run: Run, result: StageResult, settings: Settings) -> str:
     parts = [
         f"{result.stage} {result.target}".rstrip() + f": {result.verdict} ({whose})",
         f"{result.where}: {result.reason}" if result.where else result.reason,
-        result.details,
         result.resolution,
         f"To reproduce it, in the farm's checkout:\n    {reproduce_command(run, result.stage, settings)}",
+        result.details,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
