@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -173,7 +174,8 @@ def _export(vcs: str, twin: Path, revision: str, tree: Path) -> None:
         tree.mkdir()
         _pipe(["git", "-C", str(twin), "archive", revision], ["tar", "--extract", "--directory", str(tree)])
     else:
-        _call("brz", "export", "--quiet", f"--revision=revid:{revision}", str(tree), str(twin))
+        brz = str(Path(sys.executable).parent / "brz")
+        _call(brz, "export", "--quiet", f"--revision=revid:{revision}", str(tree), str(twin))
 
 
 def _in_sandbox(shop: Workshop, layers: str, tree: Path, command: Sequence[str]) -> None:
