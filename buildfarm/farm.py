@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,11 +53,22 @@ class Farm:
         from ppa_tools.archives.local import LocalArchive
 
         key = public_key(self.settings)
-        archive = LocalArchive(self.settings.archive_root)
-        for name, (series, architectures) in sorted(local.items()):
-            archive.ensure_ppa(
-                parse_address(name), series=sorted(series), architectures=sorted(architectures), uploaders=[key]
-            )
+        with contextlib.closing(LocalArchive(self.settings.archive_root)) as archive:
+            for name, (series, architectures) in sorted(local.items()):
+                archive.ensure_ppa(
+                    parse_address(name),
+                    series=sorted(series),
+                    architectures=sorted(architectures),
+                    uploaders=[key],
+                )
+
+    def stop_agents(self) -> None:
+        """End GnuPG's agents that the embedded archive's keys had started."""
+        from ppa_tools.archives.local import LocalArchive
+
+        if self.settings.archive_root.exists():
+            with contextlib.closing(LocalArchive(self.settings.archive_root)) as archive:
+                archive.stop_agents()
 
 
 def open_farm(root: Path | None = None) -> Farm:

@@ -242,6 +242,15 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def kill_family(pid: int) -> None:
+    """Kill a process and all below it; it is held still first, so that it cannot act on its children's death."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGSTOP)
+    for one in list(descendants(pid)):
+        _kill(one)
+    _kill(pid)
+
+
 def descendants(pid: int) -> Iterator[int]:
     """The process ids below ``pid``, by one reading of /proc."""
     children: dict[int, list[int]] = {}

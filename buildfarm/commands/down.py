@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> int:
             if name != "master" and stop_part(settings, name, signal.SIGTERM):
                 stopped = True
                 print(f"{name:12} stopped")
+        farm.stop_agents()
         if not stopped:
             print("nothing of the farm runs here")
     return 0

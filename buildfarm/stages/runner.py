@@ -15,6 +15,7 @@ from buildfarm.files import empty_directory, file_ref, write_json
 from buildfarm.job import Job
 from buildfarm.settings import Settings
 from buildfarm.stages import BY_NAME
+from buildfarm.stages.turns import turn
 from buildfarm.verdict import FileRef, Outcome, StageResult, Verdict
 from buildfarm.workspace import Workspace
 
@@ -87,13 +88,27 @@ def run_stage(
     """Run a stage and return its result, which also stands in ``result.json``.
 
     A stage that already passed here on the same inputs, and whose outputs are all still there unchanged, is
-    not run again. Never raises for what happens inside the stage; raises ValueError for a name or a target
-    that does not fit, and OSError when not even the result can be written.
+    not run again; an earlier attempt that still runs here is ended first. Never raises for what happens inside
+    the stage; raises ValueError for a name or a target that does not fit, FarmTrouble when an earlier attempt
+    does not end, and OSError when not even the result can be written.
     """
     stage = BY_NAME[name]
     if bool(series) != (stage.per in ("series", "build")) or bool(architecture) != (stage.per == "build"):
         raise ValueError(f"stage {name} runs once per {stage.per}")
     target = "-".join(part for part in (series, architecture) if part)
+    with turn(workspace.path / ".turns", f"{name}-{target}" if target else name):
+        return _run_in_turn(name, target, workspace, settings, series, architecture, watcher)
+
+
+def _run_in_turn(
+    name: str,
+    target: str,
+    workspace: Workspace,
+    settings: Settings,
+    series: str,
+    architecture: str,
+    watcher: BinaryIO | None,
+) -> StageResult:
     if (kept := kept_result(workspace, name, target)) is not None:
         if watcher is not None:
             watcher.write(f"{name}: kept from an earlier attempt: {kept.reason}\n".encode())

@@ -189,6 +189,12 @@ class RunningFarm:
         if one is not None:
             os.kill(one.pid, signal.SIGKILL)
 
+    def end(self):
+        """Leave nothing running, whatever state the test left it in."""
+        for part in ("master", "worker-1", "signer", "archive"):
+            self.kill(part)
+        self.down()
+
     def await_run(self, recipe, revision, limit_s=RUN_LIMIT_S, ended=True):
         """The run of a commit, once it is on record (and ended)."""
         deadline = time.monotonic() + limit_s
@@ -263,5 +269,4 @@ def farm(tmp_path, root_cache):
     """A farm that is not up yet; root file systems come from the tests' shared cache."""
     running = make_farm(tmp_path, root_cache)
     yield running
-    for part in ("master", "worker-1", "signer", "archive"):
-        running.kill(part)
+    running.end()
