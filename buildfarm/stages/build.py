@@ -34,7 +34,6 @@ class Source:
 
 def run(context: StageContext) -> Outcome:
     """Build, check what was made, ask lintian. Pass when sbuild says successful and lintian is content."""
-    require_native(context.architecture)
     source = find_source(context)
     arch_all = context.architecture == context.job.architectures[0]
     if not builds_for(source.architectures, context.architecture, arch_all=arch_all):
@@ -42,6 +41,7 @@ def run(context: StageContext) -> Outcome:
             Verdict.SKIPPED,
             f"the source builds for {' '.join(source.architectures)}, nothing of it here",
         )
+    require_native(context.architecture)
     _require_room(context.out)
     assumed: list[str] = []
     root = get_root(

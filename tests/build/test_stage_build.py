@@ -78,6 +78,18 @@ def test_a_second_architecture_does_not_build_all_again(bench: Bench) -> None:
     assert result.verdict is Verdict.SKIPPED
 
 
+def test_a_foreign_architecture_with_nothing_to_build_needs_no_machine(bench: Bench) -> None:
+    native, foreign = bench.architecture, "s390x" if bench.architecture != "s390x" else "amd64"
+    bench.architecture = foreign
+
+    result = bench.build(architectures=(native, foreign))
+
+    assert (result.verdict, result.reason) == (
+        Verdict.SKIPPED,
+        "the source builds for all, nothing of it here",
+    )
+
+
 @pytest.mark.parametrize(
     ("stated", "arch_all", "expected"),
     [
