@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from buildfarm.verdict import Verdict
 
@@ -56,6 +57,8 @@ _MAYBE = re.compile(r": command not found$|: not found$|No such file or director
 _ECHO = re.compile(r"^(?:make(?:\[\d+\])?: \*\*\*|dh_\w+: error: .* returned exit code|dpkg-buildpackage: error)")
 ERROR_LINES = 8
 LINE_LIMIT = 400
+LINE_LIMIT_BYTES = 4 * LINE_LIMIT
+SKIP_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,17 @@ class Judgement:
     details: str = ""
 
 
-def parse_summary(text: str) -> Summary | None:
-    """The summary of a log, or None when the log ends without one."""
-    return read_log(text.splitlines()).summary
+def bounded_lines(file: BinaryIO) -> Iterator[str]:
+    """The lines of a log, each cut at ``LINE_LIMIT`` characters: a build may print a gigabyte without a newline."""
+    while start := file.readline(LINE_LIMIT_BYTES):
+        rest = start
+        while rest and not rest.endswith(b"\n"):
+            rest = file.readline(SKIP_BYTES)
+        yield start.decode("utf-8", "backslashreplace")[:LINE_LIMIT]
 
 
 def read_log(lines: Iterable[str]) -> Reading:
-    """Read a log once, line by line, in bounded space."""
+    """Read a log once, line by line."""
     values: dict[str, str] | None = None
     unmet: dict[str, None] = {}
     errors: list[str] = []

@@ -12,7 +12,7 @@ from buildfarm.build import sbuild
 from buildfarm.build.apt_sources import parse_deb822
 from buildfarm.build.lintian import Tags, run_lintian
 from buildfarm.build.roots import Root, get_root, require_native, spec_for
-from buildfarm.build.sbuild_log import Judgement, Summary, judge, read_log
+from buildfarm.build.sbuild_log import Judgement, Summary, bounded_lines, judge, read_log
 from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.stages.runner import StageContext
 from buildfarm.verdict import Outcome, Verdict
@@ -136,8 +136,8 @@ def _build(context: StageContext, request: sbuild.BuildRequest) -> Summary:
             details=finished.tail(15),
             resolution="Let the build say less.",
         )
-    with log_path.open(encoding="utf-8", errors="backslashreplace") as lines:
-        reading = read_log(lines)
+    with log_path.open("rb") as file:
+        reading = read_log(bounded_lines(file))
     judgement = judge(reading, finished.returncode)
     if judgement.verdict is not Verdict.PASS or reading.summary is None:
         raise _as_error(judgement)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildfarm.build.sbuild_log import PACKAGE_STAGES, Reading, Summary, judge, parse_summary, read_log
+from buildfarm.build.sbuild_log import PACKAGE_STAGES, Reading, Summary, bounded_lines, judge, read_log
 from buildfarm.verdict import Verdict
 
 DATA = Path(__file__).with_name("data")
+
+
+def read(log: str) -> Reading:
+    with (DATA / f"{log}.log").open("rb") as file:
+        return read_log(bounded_lines(file))
 
 
 @pytest.mark.parametrize(
@@ -41,15 +48,14 @@ DATA = Path(__file__).with_name("data")
     ],
 )
 def test_a_log_is_judged(log: str, exit_status: int, verdict: Verdict, reason: str) -> None:
-    with (DATA / f"{log}.log").open() as lines:
-        judgement = judge(read_log(lines), exit_status)
+    judgement = judge(read(log), exit_status)
 
     assert judgement.verdict is verdict
     assert judgement.reason.startswith(reason)
 
 
 def test_the_summary_is_read_after_its_last_box_only() -> None:
-    summary = parse_summary((DATA / "forged-summary.log").read_text())
+    summary = read("forged-summary").summary
 
     assert summary is not None
     assert (summary.status, summary.fail_stage) == ("attempted", "build")
@@ -58,7 +64,7 @@ def test_the_summary_is_read_after_its_last_box_only() -> None:
 
 
 def test_a_log_without_a_summary_has_none() -> None:
-    assert parse_summary((DATA / "cut-off.log").read_text()) is None
+    assert read("cut-off").summary is None
 
 
 @given(
@@ -88,3 +94,31 @@ def test_what_a_configure_script_says_and_survives_is_not_taken_for_the_failure(
         "FAIL: tests/hello-1",
     )
     assert read_log([*noise, "make[1]: *** [Makefile:9: check] Error 1"]).errors == tuple(noise)
+
+
+def test_a_line_of_fifty_megabytes_is_read_in_little_memory(tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    with log.open("wb") as file:
+        for _ in range(50):
+            file.write(b"\xff" * (1 << 20))
+        file.write(b"\nE: after it\n")
+
+    tracemalloc.start()
+    with log.open("rb") as file:
+        reading = read_log(bounded_lines(file))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert reading.errors == ("E: after it",)
+    assert peak_bytes < 4 << 20
+
+
+@given(st.lists(st.binary(max_size=3000).filter(lambda line: b"\n" not in line), max_size=8))
+def test_lines_are_cut_and_none_is_lost(lines: list[bytes]) -> None:
+    cut = list(bounded_lines(io.BytesIO(b"".join(line + b"\n" for line in lines))))
+
+    assert len(cut) == len(lines)
+    for line, text in zip(lines, cut, strict=True):
+        assert len(text) <= 400
+        if len(line) < 100:
+            assert text == line.decode("utf-8", "backslashreplace") + "\n"
