@@ -20,6 +20,9 @@ def run(context: StageContext) -> Outcome:
     address = parse_address(context.job.archive)
     if address.backend == "ppa":
         return Outcome(Verdict.SKIPPED, "Launchpad builds and publishes what was uploaded to it")
+    built = context.workspace.read_result("build", context.target)
+    if built is not None and built.verdict is Verdict.SKIPPED:
+        return Outcome(Verdict.SKIPPED, f"nothing was built: {built.reason}")
     try:
         return _publish(context, address)
     except UploadRefused as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from buildfarm.files import write_json
 from buildfarm.job import Branch, Job
 from buildfarm.secrets_store import ensure_secret
 from buildfarm.settings import Settings, load_settings
@@ -86,6 +87,16 @@ def test_a_refusal_is_the_packages_fault_with_the_archives_reason(
     result = upload(workspace(tmp_path / "w1", signer, version="1.9-1"), settings)
     assert result.verdict is Verdict.FAIL
     assert "hello 1.9-1 is not newer than 1.10-1" in result.reason
+
+
+def test_where_nothing_was_built_nothing_is_published(server: Server, signer: Signer, tmp_path: Path) -> None:
+    one, target = workspace(tmp_path / "w", signer), f"{SERIES}-{architecture()}"
+    forget_result(one, "build", target)
+    why = "no package of hello is for this architecture"
+    skipped = StageResult("build", target, Verdict.SKIPPED, why, 1.0, 2.0)
+    write_json(one.directory("build", target) / "result.json", skipped.to_json())
+    result = publish(one, settings_of(server))
+    assert (result.verdict, result.reason) == (Verdict.SKIPPED, f"nothing was built: {why}")
 
 
 def test_an_archive_that_does_not_answer_is_the_farms_trouble(
