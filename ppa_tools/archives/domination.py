@@ -2,7 +2,8 @@
 
 Old binaries stay until the newer source's binaries of their architecture arrive, so that apt never sees a package
 gone while another machine still builds it. A package for all architectures arrives with one architecture's build;
-in the indexes of the others the old one stays beside it as long as old packages there may need it.
+in the indexes of the others the old one stays beside it as long as old packages there may need it. Where the newer
+source builds no more, nothing more will come: the old ones end with the newer one's first build.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def plan_arrival(build: Build, arrivals: Iterable[Arrival], standing: Iterable[S
         _refuse_lower(arrival, (*older, *strangers))
         visible.append(arrival)
         replaced += [row for row in strangers if _same_place(row, arrival)]
-    ended = (*_dominated(build, {arrival.index for arrival in visible}, older), *replaced)
+    indexes = {arrival.index for arrival in visible}
+    dropped = _dropped(build, indexes, older) if visible else []
+    ended = (*_dominated(build, indexes, older), *dropped, *replaced)
     return Plan(tuple(visible), tuple(outdated), ended)
 
 
@@ -98,6 +101,18 @@ def _dominated(build: Build, indexes: Collection[str], older: list[Standing]) ->
         if not (more_to_come and old_ones_need_it):
             ended += here
     return ended
+
+
+def _dropped(build: Build, indexes: Collection[str], older: list[Standing]) -> list[Standing]:
+    """What ends in the indexes that nothing arrived in, and that this source builds no more for."""
+    all_is_to_come = "all" in build.source_architectures
+    return [
+        row
+        for row in older
+        if row.index not in indexes
+        and not builds_for(build.source_architectures, row.index)
+        and not (row.architecture == "all" and all_is_to_come)
+    ]
 
 
 def _outdates(row: Standing, arrival: Arrival) -> bool:

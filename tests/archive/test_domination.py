@@ -57,6 +57,21 @@ def test_a_source_that_builds_no_more_for_an_architecture_ends_there_too() -> No
     assert ended(plan(BOTH, [("amd64", "data", "all"), ("i386", "data", "all")], words="all")) == [1, 2, 3, 4]
 
 
+def test_binaries_of_an_architecture_that_the_new_source_drops_end_with_its_first_build() -> None:
+    rows = [standing(1, "amd64", "bin"), standing(2, "i386", "bin"), standing(3, "i386", "data", arch="all")]
+    assert ended(plan(rows, [("amd64", "bin", "amd64")], words="amd64")) == [1, 2, 3]
+
+
+def test_there_a_package_for_all_waits_for_the_build_that_brings_the_new_one() -> None:
+    rows = [standing(1, "i386", "bin"), standing(2, "i386", "data", arch="all")]
+    assert ended(plan(rows, [("arm64", "bin", "arm64")], words="amd64 arm64 all", built_on="arm64")) == [1]
+
+
+def test_late_binaries_end_nothing_where_their_source_does_not_build() -> None:
+    rows = [standing(1, "i386", "bin"), standing(2, "amd64", "bin", "3")]
+    assert ended(plan(rows, [("amd64", "bin", "amd64")], words="amd64")) == []
+
+
 def test_a_package_the_new_source_drops_ends_with_it() -> None:
     rows = [standing(1, "amd64", "bin"), standing(2, "amd64", "dropped")]
     assert ended(plan(rows, [("amd64", "bin", "amd64")])) == [1, 2]
