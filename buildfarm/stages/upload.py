@@ -12,7 +12,7 @@ from buildfarm.verdict import Outcome, Verdict
 from ppa_tools.address import Address, parse_address
 from ppa_tools.archives.control import Changes, parse_changes
 from ppa_tools.archives.durable import digests_of
-from ppa_tools.archives.errors import ArchiveError, ArchiveUnreachable, UploadRefused
+from ppa_tools.archives.errors import ArchiveError, ArchiveUnreachable, UploadRefused, VersionNotNewer
 from ppa_tools.archives.ledger import Ledger, open_ledger
 
 
@@ -26,6 +26,14 @@ def run(context: StageContext) -> Outcome:
     send = _send_to_launchpad if address.backend == "ppa" else _send_to_local
     try:
         receipt, assumed = send(context, address, changes_file, files, ledger)
+    except VersionNotNewer as error:
+        raise PackageFault(
+            f"{address} refuses {changes.source} {changes.version}: {error}",
+            where=changes_file.name,
+            resolution="Either the trunk was rewritten (a force push takes its revision number back), or the "
+            f"changelog's version went down. Commit until the version is higher than {error.than}, or give "
+            "debian/changelog a version higher than that.",
+        ) from error
     except UploadRefused as error:
         raise PackageFault(
             f"{address} refuses {changes.source} {changes.version}: {error}",

@@ -16,7 +16,7 @@ from ppa_tools.archives import history as h
 from ppa_tools.archives import indexes
 from ppa_tools.archives.checks import BinaryUpload, Deb, SourceUpload, UploadedFile
 from ppa_tools.archives.domination import Arrival, Build, Plan, Standing, plan_arrival
-from ppa_tools.archives.errors import UploadRefused
+from ppa_tools.archives.errors import UploadRefused, VersionNotNewer
 from ppa_tools.archives.pool import Pool, pool_directory
 from ppa_tools.debversion import version_key
 
@@ -69,9 +69,10 @@ def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
     active = [one for one in publications if one.span.status in h.ACTIVE]
     for one in active:
         if version_key(version) <= version_key(one.version):
-            raise UploadRefused(
+            raise VersionNotNewer(
                 f"{source} {version} is not newer than {one.version}, "
-                f"which {scene.ppa.address} has in {series.name}"
+                f"which {scene.ppa.address} has in {series.name}",
+                one.version,
             )
     # A source that was deleted and comes back keeps its first .dsc, whose signature may differ.
     named = upload.dsc.files if release is not None else (upload.dsc_file, *upload.dsc.files)
@@ -169,9 +170,12 @@ def _source_is_there(
     """Whether this very source is or was in the series; raises UploadRefused when another is by this version."""
     dsc = upload.dsc
     if release.payload_sha256 != upload.payload_sha256:
-        raise UploadRefused(
+        active = [one.version for one in publications if one.span.status in h.ACTIVE]
+        highest = max((dsc.version, *active), key=version_key)
+        raise VersionNotNewer(
             f"{dsc.source} {dsc.version} is already in {scene.ppa.address} with other content; "
-            f"use a version higher than {dsc.version}"
+            f"use a version higher than {highest}",
+            highest,
         )
     if any(one.release_id == release.id and one.span.status != h.Status.DELETED for one in publications):
         return True

@@ -15,5 +15,13 @@ class UploadRefused(ArchiveError):
     """An upload breaks a rule; the message is the reason. Sending it again changes nothing."""
 
 
+class VersionNotNewer(UploadRefused):
+    """A source's version is not higher than ``than``, which the series has."""
+
+    def __init__(self, message: str, than: str) -> None:
+        super().__init__(message)
+        self.than = than
+
+
 class ArchiveUnreachable(ArchiveError):
     """The archive did not answer, or answered that it is in trouble itself; trying again may help."""

@@ -36,7 +36,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from ppa_tools.address import Address, parse_address
 from ppa_tools.archives import views
 from ppa_tools.archives.control import check_file_name
-from ppa_tools.archives.errors import ArchiveError, UnknownPPA, UploadRefused
+from ppa_tools.archives.errors import ArchiveError, UnknownPPA, UploadRefused, VersionNotNewer
 from ppa_tools.archives.incoming import UPLOAD_KEY, Destination, Incoming, Limits
 from ppa_tools.archives.local import LocalArchive, Receipt
 
@@ -231,7 +231,8 @@ class Service:
             status = 500
             self.say(f"{request.method.decode()} {request.uri.decode()}: {failure.getTraceback()}")
         reason = str(error) if status != 500 else "the archive is in trouble; its log says more"
-        return Answer.of_json(status, {"accepted": False, "reason": reason})
+        more = {"not_newer_than": error.than} if isinstance(error, VersionNotNewer) else {}
+        return Answer.of_json(status, {"accepted": False, "reason": reason, **more})
 
 
 def send(request: Request, answer: Answer) -> None:

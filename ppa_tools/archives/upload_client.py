@@ -13,7 +13,7 @@ from typing import Any
 
 from ppa_tools.address import Address
 from ppa_tools.archives.durable import digests_of
-from ppa_tools.archives.errors import ArchiveError, ArchiveUnreachable, UploadRefused
+from ppa_tools.archives.errors import ArchiveError, ArchiveUnreachable, UploadRefused, VersionNotNewer
 from ppa_tools.archives.ledger import Ledger
 
 TIMEOUT_S = 120.0
@@ -162,6 +162,8 @@ def _judge(url: str, status: int, body: bytes) -> dict[str, Any]:
     except ValueError:
         answer = None
     reason = answer.get("reason", "") if isinstance(answer, dict) else ""
+    if status in REFUSALS and isinstance(answer, dict) and "not_newer_than" in answer:
+        raise VersionNotNewer(reason, str(answer["not_newer_than"]))
     if status in REFUSALS:
         raise UploadRefused(reason or f"{url} answers {status}")
     if status >= 500:

@@ -89,6 +89,20 @@ def test_a_refusal_is_the_packages_fault_with_the_archives_reason(
     assert "hello 1.9-1 is not newer than 1.10-1" in result.reason
 
 
+@pytest.mark.parametrize("version", ["1.9-1", "1.10-1"])
+def test_a_version_that_is_not_higher_names_the_rewritten_trunk_and_the_remedy(
+    server: Server, signer: Signer, tmp_path: Path, version: str
+) -> None:
+    settings = settings_of(server)
+    upload(workspace(tmp_path / "w1", signer, version="1.10-1"), settings)
+    rewritten = workspace(tmp_path / "w2", signer, version=version)
+    make_source(rewritten.directory("sign", SERIES), signer, version=version, content=b"rewritten")
+    result = upload(rewritten, settings)
+    assert result.verdict is Verdict.FAIL
+    assert "the trunk was rewritten" in result.resolution
+    assert "Commit until the version is higher than 1.10-1" in result.resolution
+
+
 def test_where_nothing_was_built_nothing_is_published(server: Server, signer: Signer, tmp_path: Path) -> None:
     one, target = workspace(tmp_path / "w", signer), f"{SERIES}-{architecture()}"
     forget_result(one, "build", target)
