@@ -12,19 +12,23 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's name, what it is run for (once, per series, per series and architecture), and its work."""
+    """A stage's name, what it is run for (once, per series, per series and architecture), and its work.
+
+    ``reads_tree``: it works on the trunk's content itself, and has to run again when that was edited.
+    """
 
     name: str
     per: Literal["run", "series", "build"]
     summary: str
+    reads_tree: bool = False
 
 
 STAGES = (
     Stage("checkout", "run", "take the trunk's content at the revision"),
-    Stage("lint", "run", "pylint over the recipe's targets"),
-    Stage("unittest", "run", "the unit tests, with coverage where asked"),
-    Stage("tarball", "run", "the version, and the upstream tarball all series share"),
-    Stage("source", "series", "the Debian source package"),
+    Stage("lint", "run", "pylint over the recipe's targets", reads_tree=True),
+    Stage("unittest", "run", "the unit tests, with coverage where asked", reads_tree=True),
+    Stage("tarball", "run", "the version, and the upstream tarball all series share", reads_tree=True),
+    Stage("source", "series", "the Debian source package", reads_tree=True),
     Stage("sign", "series", "check and sign the source package"),
     Stage("upload", "series", "send the source package to the archive"),
     Stage("build", "build", "binaries in a clean environment"),

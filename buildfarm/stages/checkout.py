@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from buildfarm.errors import PackageFault
 from buildfarm.files import empty_directory, is_inside, write_json
 from buildfarm.job import SourcePart
-from buildfarm.stages.runner import StageContext
+from buildfarm.stages.runner import TREE_FACT, StageContext
 from buildfarm.trunk import REVISIONS_FILE, Merge, Trunk, open_trunk, redact, summarize_tree
 from buildfarm.verdict import Outcome, Verdict
 
@@ -39,12 +39,11 @@ def run(context: StageContext) -> Outcome:
     write_json(context.workspace.path / REVISIONS_FILE, branches)
     summary = summarize_tree(tree)
     own = infos[""]
-    # A kept result needs the tree as well as the record of it: one of its files is an output, too.
-    witness = (f"tree/{summary.witness}",) if summary.witness else ()
     return Outcome(
         Verdict.PASS,
         f"{own.short}, {own.summary!r} by {own.author}: {summary.files} files, {_size(summary.size_bytes)}",
-        outputs=(REVISIONS_FILE, *witness),
+        inputs=("job.json",),
+        outputs=(REVISIONS_FILE,),
         tools=dict([trunk.tool(), *(one.trunk.tool() for one in layers)]),
         skipped=tuple(left_out),
         assumed=tuple(
@@ -58,7 +57,7 @@ def run(context: StageContext) -> Outcome:
                 for name in ("vcs", "revision", "revno", "committed_at", "author", "summary", "short")
             },
             "branches": branches,
-            "tree_sha256": summary.sha256,
+            TREE_FACT: summary.sha256,
             "files": summary.files,
             "size_bytes": summary.size_bytes,
         },

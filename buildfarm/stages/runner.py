@@ -22,6 +22,7 @@ from buildfarm.workspace import Workspace
 REASON_LIMIT = 500
 LINE_LIMIT = 400
 DETAIL_LINES = 60
+TREE_FACT = "tree_sha256"  # in the facts of the stages that made or read the tree: what it held
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ def run_stage(
 ) -> StageResult:
     """Run a stage and return its result, which also stands in ``result.json``.
 
-    A stage that already passed here on the same inputs, and whose outputs are all still there unchanged, is
-    not run again; an earlier attempt that still runs here is ended first. Never raises for what happens inside
+    A stage that already passed here on the same inputs and the same tree, and whose outputs are all still there
+    unchanged, is not run again; an earlier attempt that still runs here is ended first. Never raises for what happens inside
     the stage; raises ValueError for a name or a target that does not fit, FarmTrouble when an earlier attempt
     does not end, and OSError when not even the result can be written.
     """
@@ -129,15 +130,23 @@ def _run_in_turn(
 
 
 def kept_result(workspace: Workspace, name: str, target: str) -> StageResult | None:
-    """The result of an earlier pass here that still holds: inputs and outputs have the recorded content."""
+    """The result of an earlier pass here that still holds: inputs, outputs and tree have the recorded content."""
     result = workspace.read_result(name, target)
     if result is None or result.verdict is not Verdict.PASS:
         return None
     try:
         same = all(file_ref(workspace.path, ref.path) == ref for ref in (*result.inputs, *result.outputs))
-    except OSError:
+        if same and (seen := result.facts.get(TREE_FACT)) is not None:
+            same = _digest_tree(workspace) == seen
+    except (OSError, PackageFault):
         return None
     return result if same else None
+
+
+def _digest_tree(workspace: Workspace) -> str:
+    from buildfarm.trunk.tree import summarize_tree  # not every stage has a use for the trunk's tools
+
+    return summarize_tree(workspace.tree).sha256
 
 
 def _judge(context: StageContext, name: str, started: float) -> StageResult:
@@ -145,7 +154,10 @@ def _judge(context: StageContext, name: str, started: float) -> StageResult:
         return StageResult(name, context.target, verdict, reason, started, time.time(), **more)  # type: ignore[arg-type]
 
     module = importlib.import_module(f"buildfarm.stages.{name}")
+    facts: dict[str, object] = {}
     try:
+        if BY_NAME[name].reads_tree:  # as it is now: an edit while the stage runs makes it run again
+            facts[TREE_FACT] = _digest_tree(context.workspace)
         outcome: Outcome = module.run(context)
         inputs, outputs = _refs(context, outcome.inputs), _refs(context, outcome.outputs)
     except PackageFault as fault:
@@ -187,7 +199,7 @@ def _judge(context: StageContext, name: str, started: float) -> StageResult:
         tools=dict(outcome.tools),
         skipped=outcome.skipped,
         assumed=outcome.assumed,
-        facts=dict(outcome.facts),
+        facts=facts | dict(outcome.facts),
         details=outcome.details,
     )
 

@@ -314,7 +314,11 @@ def _merge(branch: Any, wanted: bytes, merges: Sequence[tuple[Merge, Path]], scr
         other = open_local(path)
         with other.lock_read():
             _check_tree(other.repository.revision_tree(_bytes(merge.revision)))
-            if other.repository.get_graph().is_ancestor(_bytes(merge.revision), merged):
+            with working_tree.branch.lock_read():
+                # In both histories: the other branch need not know what is merged into.
+                graph = working_tree.branch.repository.get_graph(other.repository)
+                merged_already = graph.is_ancestor(_bytes(merge.revision), merged)
+            if merged_already:
                 continue
             try:
                 conflicts = working_tree.merge_from_branch(other, to_revision=_bytes(merge.revision))

@@ -32,12 +32,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class TreeSummary:
-    """A tree on disk: hex SHA-256 of all of it, how many files and bytes, and one plain file (or "")."""
+    """A tree on disk: hex SHA-256 of all of it, how many files and bytes."""
 
     sha256: str
     files: int
     size_bytes: int
-    witness: str
 
 
 def check_entries(entries: Iterable[Entry]) -> None:
@@ -97,11 +96,10 @@ def summarize_tree(root: Path) -> TreeSummary:
     """Read a whole tree; raises PackageFault when it is too big.
 
     The digest is over ``MODE PATH\\0CONTENT\\n`` for every path in byte order: git's modes, and the SHA-256 of a
-    file's content or of a link's target. ``witness`` is the first plain file, "" when there is none.
+    file's content or of a link's target; a device or a pipe, which no checkout makes, counts with its kind.
     """
     digest = hashlib.sha256()
     files = size_bytes = 0
-    witness = ""
     for name, path in sorted((os.fsencode(path.relative_to(root)), path) for path in walk(root)):
         found = path.lstat()
         if stat.S_ISDIR(found.st_mode):
@@ -109,16 +107,16 @@ def summarize_tree(root: Path) -> TreeSummary:
         elif stat.S_ISLNK(found.st_mode):
             mode, content = b"120000", hashlib.sha256(os.fsencode(path.readlink())).hexdigest()
             files += 1
+        elif not stat.S_ISREG(found.st_mode):
+            mode, content = b"%06o" % stat.S_IFMT(found.st_mode), ""
         else:
             mode = b"100755" if found.st_mode & stat.S_IXUSR else b"100644"
             content = sha256_of(path)
             files += 1
             size_bytes += found.st_size
-            if not witness and name.isascii() and name.decode().isprintable():
-                witness = name.decode()
         digest.update(b"%s %s\0%s\n" % (mode, name, content.encode()))
     check_size(files, size_bytes)
-    return TreeSummary(digest.hexdigest(), files, size_bytes, witness)
+    return TreeSummary(digest.hexdigest(), files, size_bytes)
 
 
 def walk(root: Path) -> Iterator[Path]:

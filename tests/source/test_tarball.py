@@ -243,3 +243,12 @@ def test_what_no_package_can_hold_is_refused_by_its_escaped_name(package: Packag
     result = package.run("tarball")
     assert result.verdict is Verdict.FAIL
     assert result.where == "pipe\\nhere"
+
+
+@pytest.mark.parametrize(("stage", "series"), [("tarball", ""), ("source", "bookworm")])
+def test_what_is_packed_follows_an_edited_tree(package: Package, stage: str, series: str) -> None:
+    assert package.run_up_to("source").verdict is Verdict.PASS
+    kept = package.run(stage, series)
+    assert package.run(stage, series) == kept
+    package.write("debian/copyright", "edited to try something")
+    assert package.run(stage, series).started_at != kept.started_at

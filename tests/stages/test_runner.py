@@ -87,3 +87,26 @@ def test_endless_evidence_is_cut_to_what_a_page_can_show(run_as_lint):
 def test_an_output_that_was_promised_and_is_missing_is_the_farms_trouble(run_as_lint):
     result = run_as_lint(lambda _context: Outcome(Verdict.PASS, "fine", outputs=("lint/never-written",)))
     assert result.verdict is Verdict.ERROR
+
+
+def test_a_stage_runs_again_on_a_tree_that_was_edited_to_try_a_fix(run_as_lint, tmp_path):
+    tree = tmp_path / "run" / "tree"
+    tree.mkdir()
+    (tree / "hello.py").write_text("one")
+    first = run_as_lint(writes("one"))
+    (tree / "hello.py").write_text("two")
+    second = run_as_lint(writes("two"))
+    assert second.outputs != first.outputs
+    assert run_as_lint(raises(PackageFault("ran again"))) == second
+
+
+def test_an_edit_while_the_stage_ran_makes_it_run_again(run_as_lint, tmp_path):
+    tree = tmp_path / "run" / "tree"
+    tree.mkdir()
+
+    def is_edited(context):
+        (tree / "hello.py").write_text("saved a moment too late")
+        return writes("one")(context)
+
+    first = run_as_lint(is_edited)
+    assert run_as_lint(writes("two")).outputs != first.outputs

@@ -248,3 +248,33 @@ def test_an_unreachable_trunk_is_an_error_and_a_lost_commit_a_failure(farm, git_
     assert (gone.verdict, gone.where) == (Verdict.ERROR, str(git_repository.path))
     assert gone.resolution
     assert not (farm.workspace.path / "checkout" / "revision.json").exists()
+
+
+def test_a_checkout_of_another_revision_is_not_kept(farm, git_repository):
+    old = git_repository.commit("one")
+    git_repository.commit("two")
+    farm.checkout(git_repository.branch)
+    farm.workspace.write_job(dataclasses.replace(farm.workspace.read_job(), revision=old))
+    assert farm.run().facts["revision"] == old
+    assert (farm.tree / "file").read_text() == "one"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda tree: (tree / "z").write_text("edited"),
+        lambda tree: (tree / "new").touch(),
+        lambda tree: (tree / "z").unlink(),
+        lambda tree: (tree / "z").chmod(0o755),
+    ],
+    ids=["content", "another file", "a file less", "executable"],
+)
+def test_a_checkout_whose_tree_was_edited_is_made_again(farm, git_repository, edit):
+    git_repository.commit("one", {"a": "1", "z": "2"})
+    first = farm.checkout(git_repository.branch)
+    edit(farm.tree)
+    again = farm.run()
+    assert again.started_at != first.started_at
+    assert again.facts["tree_sha256"] == first.facts["tree_sha256"]
+    assert sorted(path.name for path in farm.tree.iterdir()) == ["a", "z"]
+    assert (farm.tree / "z").read_text() == "2"
