@@ -297,7 +297,7 @@ def be_init(orders: Orders) -> dict[str, Any]:
     if orders["unpack"]:
         unpacked = wait_for(start(orders, ["tar", "-x", "-C", "/build/tree"], "/", stdin=os.dup(0)))
         if unpacked != 0:
-            return {"failed": "unpack" if unpacked in (1, 2) else "run", "error": f"tar exited {unpacked}"}
+            return {"failed": "run" if unpacked == 127 else "unpack", "error": f"tar ended with {unpacked}"}
     status = wait_for(start(orders, orders["argv"], orders["cwd"]))
     kill_the_rest()
     if orders["results"]:

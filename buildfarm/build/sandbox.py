@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,10 @@ from buildfarm.errors import FarmTrouble, PackageFault
 TREE = "/build/tree"
 HOME = "/build/home"
 MEMORY_SHARE = 2  # the tmpfs may take one part in so many of the memory that is available
+TREE_LIMIT_BYTES = 4 << 30  # a larger tree is the package's fault; a smaller one that does not fit is ours
+PAGE_BYTES = 4096
+PACKER_END_S = 30
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)  # the second is how a shell tells of its child's end
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,8 @@ def run_in_sandbox(
 ) -> Ran:
     """Run ``command`` in a copy of ``tree`` on the root that ``layers`` make; nothing of it is left afterwards.
 
-    Raises FarmTrouble when the sandbox cannot be set up and PackageFault when the tree does not fit into it.
+    Raises PackageFault when the tree is larger than any sandbox, and FarmTrouble when the sandbox cannot be set
+    up, the tree cannot be read or does not fit into the memory there is, or the kernel ran out of memory.
     """
     for one in wanted:
         _check_inside(one.inside)
@@ -110,6 +117,7 @@ def run_in_sandbox(
         },
         results=[(one.inside, one.outside, one.limit_bytes) for one in wanted],
     )
+    kills_before = count_oom_kills()
     with _packed(tree) as stream:
         ended = enter(
             orders,
@@ -119,14 +127,51 @@ def run_in_sandbox(
             limit_bytes=limits.output_bytes,
             keep_bytes=process.TAIL_BYTES,
         )
+    if ended.failed == "unpack":
+        raise _blame_unpacking(ended, tree, limits)
+    if ended.status in KILLED and count_oom_kills() > kills_before:
+        raise FarmTrouble(
+            "the command was killed while the machine ran out of memory",
+            details=ended.finished.tail(),
+            resolution="It is tried again. When it comes back: more memory, or fewer stages at a time.",
+        )
     return _judge(ended, wanted)
 
 
+def _blame_unpacking(ended: Ended, tree: Path, limits: Limits) -> PackageFault | FarmTrouble:
+    """Whose fault it is that tar could not unpack the tree: by the tree's size, not by what memory was free."""
+    details = f"{ended.error}\n{ended.finished.tail()}".strip()
+    sizes = [_size_of(Path(at) / name) for at, below, files in os.walk(tree) for name in (*below, *files)]
+    total = sum(-(-size // PAGE_BYTES) * PAGE_BYTES for size in sizes)
+    for found, limit, what in (
+        (total, limits.scratch_bytes or TREE_LIMIT_BYTES, "bytes"),
+        (max(sizes, default=0), limits.file_bytes, "bytes in one file"),
+        (len(sizes), limits.scratch_files, "files"),
+    ):
+        if found > limit:
+            return PackageFault(
+                f"the tree does not fit into the sandbox: {found} {what}, the limit is {limit}",
+                details=details,
+                resolution="Keep large data out of the trunk.",
+            )
+    return FarmTrouble(
+        "the tree could not be unpacked in the sandbox",
+        details=details,
+        resolution="Is the machine short of memory? It is tried again.",
+    )
+
+
+def _size_of(path: Path) -> int:
+    return path.lstat().st_size
+
+
+def count_oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory since it started (Linux 4.13 and later)."""
+    with Path("/proc/vmstat").open(encoding="ascii") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+
+
 def _judge(ended: Ended, wanted: Sequence[Wanted]) -> Ran:
-    if ended.failed == "unpack":
-        raise PackageFault(
-            "the tree does not fit into the sandbox", details=f"{ended.error}\n{ended.finished.tail()}".strip()
-        )
     finished = ended.finished
     if ended.failed or (ended.status is None and not (finished.timed_out or finished.output_limit_hit)):
         raise FarmTrouble(
@@ -151,20 +196,36 @@ def _judge(ended: Ended, wanted: Sequence[Wanted]) -> Ran:
 
 @contextlib.contextmanager
 def _packed(tree: Path) -> Iterator[BinaryIO]:
-    """The tree as a tar stream; symbolic links stay links, owners are left behind."""
-    with subprocess.Popen(
-        ["tar", "--create", "--owner=0", "--group=0", "--numeric-owner", "--directory", str(tree), "."],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=process.clean_environment(),
-    ) as packer:
+    """The tree as a tar stream; symbolic links stay links, owners are left behind.
+
+    Raises FarmTrouble at the end of the ``with`` block when the tree could not be read whole.
+    """
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(
+            ["tar", "--create", "--owner=0", "--group=0", "--numeric-owner", "--directory", str(tree), "."],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            env=process.clean_environment(),
+        ) as packer,
+    ):
         assert packer.stdout is not None
         try:
             yield packer.stdout  # type: ignore[misc]
+            packer.stdout.close()  # whoever did not read to the end is told so by SIGPIPE
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                packer.wait(PACKER_END_S)
         finally:
             packer.stdout.close()
             packer.kill()
+        if packer.wait() not in (0, -signal.SIGPIPE):
+            said.seek(0)
+            raise FarmTrouble(
+                "the tree cannot be packed for the sandbox",
+                details=said.read(4096).decode("utf-8", "backslashreplace"),
+                resolution="It is tried again. Can the farm's user read all of the run's tree?",
+            )
 
 
 def _check_inside(path: str) -> None:

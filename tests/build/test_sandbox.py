@@ -19,7 +19,7 @@ import pytest
 
 from buildfarm.build import namespaces
 from buildfarm.build.sandbox import Limits, Wanted
-from buildfarm.errors import PackageFault
+from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.process import descendants
 
 Sandbox = Callable[..., Any]
@@ -91,6 +91,62 @@ def test_the_root_is_read_only_and_scratch_is_bounded(sandbox: Sandbox) -> None:
     assert ran.output.count("Read-only file system") == 3
     assert "No space left on device" in ran.output
     assert "NESTED" not in ran.output
+
+
+def test_a_tree_within_the_limits_that_does_not_fit_is_the_farms_trouble(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tree/data").write_bytes(b"x" * (9 << 20))
+    monkeypatch.setattr("buildfarm.build.sandbox._memory_available", lambda: 16 << 20)  # a busy machine
+
+    with pytest.raises(FarmTrouble, match="could not be unpacked"):
+        sandbox("true")
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [
+        (Limits(60, scratch_bytes=8 << 20), "bytes, the limit"),
+        (Limits(60, file_bytes=8 << 20), "bytes in one file"),
+        (Limits(60, scratch_files=8), "21 files"),
+    ],
+)
+def test_a_tree_beyond_the_limits_is_the_packages_fault(
+    sandbox: Sandbox, tmp_path: Path, limits: Limits, what: str
+) -> None:
+    (tmp_path / "tree/data").write_bytes(b"x" * (9 << 20))
+    for number in range(20):
+        (tmp_path / f"tree/{number}").touch()
+
+    with pytest.raises(PackageFault, match=what):
+        sandbox("true", limits=limits)
+
+
+def test_a_tree_that_cannot_be_read_whole_is_never_tested(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = subprocess.Popen
+
+    def losing(argv: list[str], **more: Any) -> Any:
+        return real([*argv, "no-such-file"] if argv[0] == "tar" else argv, **more)
+
+    monkeypatch.setattr("buildfarm.build.sandbox.subprocess.Popen", losing)
+
+    with pytest.raises(FarmTrouble, match="cannot be packed") as caught:
+        sandbox("true")
+    assert "no-such-file" in caught.value.details
+
+
+@pytest.mark.parametrize("script", ["kill -9 $$", "sh -c 'kill -9 $$'; exit $?"])
+def test_a_death_while_memory_ran_out_is_the_farms_trouble(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    assert sandbox(script).status in (-9, 137)
+
+    counts = iter([3, 4])
+    monkeypatch.setattr("buildfarm.build.sandbox.count_oom_kills", lambda: next(counts))
+    with pytest.raises(FarmTrouble, match="ran out of memory"):
+        sandbox(script)
 
 
 def test_a_command_that_hangs_is_stopped_with_all_it_started(sandbox: Sandbox) -> None:
