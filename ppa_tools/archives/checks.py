@@ -94,21 +94,11 @@ def check_source_upload(
     Both the .changes and the .dsc must be signed by one of the PPA's uploaders.
     """
     known = tuple(uploaders)
-    keyring = b"".join(uploader.public_key for uploader in known)
-    if not known:
-        raise UploadRefused("nobody may upload to this PPA: it has no uploader's key")
     text = _read_text(directory, changes_name)
-    signed = _verify(text, keyring, known, changes_name)
-    changes = parse_changes(signed.payload, changes_name)
-    _check_series(changes, series)
-    if changes.architectures != ("source",):
-        raise UploadRefused(
-            f"{changes_name} has Architecture: {' '.join(changes.architectures)}; "
-            "only sources are uploaded here, binaries come from the farm's own builds"
-        )
+    changes, signed = check_source_changes(text, changes_name, series, known)
     files = _check_files(directory, changes_name, changes.files)
     dsc_file = _only_dsc(changes)
-    dsc_payload = _verify(_read_text(directory, dsc_file.name), keyring, known, dsc_file.name).payload
+    dsc_payload = _verify(_read_text(directory, dsc_file.name), known, dsc_file.name).payload
     dsc = parse_dsc(dsc_payload, dsc_file.name)
     _check_dsc(changes, dsc, dsc_file)
     return SourceUpload(
@@ -129,10 +119,7 @@ def check_binary_upload(directory: Path, changes_name: str, series: str, archite
     Its .changes carries no signature: it is believed because of the channel that it came through.
     """
     text = _read_text(directory, changes_name)
-    changes = parse_changes(text, changes_name)
-    _check_series(changes, series)
-    if "source" in changes.architectures:
-        raise UploadRefused(f"{changes_name} has a source in it; binaries are sent without")
+    changes = check_binary_changes(text, changes_name, series)
     files = _check_files(directory, changes_name, changes.files)
     debs, unpublished = [], []
     for name, file in sorted(files.items()):
@@ -151,6 +138,30 @@ def check_binary_upload(directory: Path, changes_name: str, series: str, archite
     )
 
 
+def check_source_changes(
+    text: bytes, name: str, series: str, uploaders: Iterable[Uploader]
+) -> tuple[Changes, openpgp.Signed]:
+    """The .changes of a source by itself: signed by an uploader, for this series; raises UploadRefused."""
+    signed = _verify(text, tuple(uploaders), name)
+    changes = parse_changes(signed.payload, name)
+    _check_series(changes, series)
+    if changes.architectures != ("source",):
+        raise UploadRefused(
+            f"{name} has Architecture: {' '.join(changes.architectures)}; "
+            "only sources are uploaded here, binaries come from the farm's own builds"
+        )
+    return changes, signed
+
+
+def check_binary_changes(text: bytes, name: str, series: str) -> Changes:
+    """The .changes of binaries by itself; raises UploadRefused."""
+    changes = parse_changes(text, name)
+    _check_series(changes, series)
+    if "source" in changes.architectures:
+        raise UploadRefused(f"{name} has a source in it; binaries are sent without")
+    return changes
+
+
 def _read_text(directory: Path, name: str) -> bytes:
     path = directory / name
     if not path.is_file() or path.is_symlink():
@@ -160,7 +171,10 @@ def _read_text(directory: Path, name: str) -> bytes:
     return path.read_bytes()
 
 
-def _verify(text: bytes, keyring: bytes, known: tuple[Uploader, ...], what: str) -> openpgp.Signed:
+def _verify(text: bytes, known: tuple[Uploader, ...], what: str) -> openpgp.Signed:
+    if not known:
+        raise UploadRefused("nobody may upload to this PPA: it has no uploader's key")
+    keyring = b"".join(uploader.public_key for uploader in known)
     try:
         signed = openpgp.verify_clearsigned(text, keyring)
     except openpgp.SignatureRefused as error:

@@ -15,6 +15,10 @@ class UploadRefused(ArchiveError):
     """An upload breaks a rule; the message is the reason. Sending it again changes nothing."""
 
 
+class UploadNotOpen(ArchiveError):
+    """A file came before the .changes that names it, or after its upload was forgotten."""
+
+
 class VersionNotNewer(UploadRefused):
     """A source's version is not higher than ``than``, which the series has."""
 

@@ -4,7 +4,7 @@ Below ``root``:
 
 history.sqlite             what was uploaded and published, when, by whom and why: the truth; all else follows it
 blobs/                     every file once, by its SHA-256
-incoming/                  uploads that are still coming in
+incoming/                  uploads that are still coming in; incoming-binaries/ those of the workers
 keys/OWNER/NAME/           the GnuPG home of each PPA's own key
 locks/                     a lock a PPA, held while its indexes are written
 public/OWNER/NAME/         what is served, as plain files: dists/ and pool/
@@ -32,7 +32,7 @@ from ppa_tools.address import Address
 from ppa_tools.archives import accept, checks, publisher
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
-from ppa_tools.archives.control import ARCHITECTURE
+from ppa_tools.archives.control import ARCHITECTURE, Changes
 from ppa_tools.archives.durable import locked
 from ppa_tools.archives.errors import ArchiveError, UnknownPPA, UploadRefused
 from ppa_tools.archives.history import PPA, BinaryPublication, Series, SourcePublication, Status, Uploader
@@ -104,7 +104,8 @@ class LocalArchive:
         self._history = h.open_history(root / "history.sqlite")
         self._pool = Pool(root / "blobs")
         self.incoming = root / "incoming"
-        for directory in (self._pool.root, self.incoming, root / "public"):
+        self.incoming_binaries = root / "incoming-binaries"
+        for directory in (self._pool.root, self.incoming, self.incoming_binaries, root / "public"):
             directory.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
@@ -167,6 +168,10 @@ class LocalArchive:
         ppa = self.ppa(address)
         with self._history.read() as conn:
             return h.list_series(conn, ppa)
+
+    def check_series(self, address: Address, name: str) -> None:
+        """Raise UnknownPPA when there is no such PPA, or it has no such series."""
+        self._find_series(self.ppa(address), name)
 
     def uploaders(self, address: Address) -> tuple[Uploader, ...]:
         """Who may upload to a PPA."""
@@ -247,6 +252,19 @@ class LocalArchive:
         with self._history.write() as conn:
             scene = self._scene(conn, ppa, series)
             return accept.accept_binaries(scene, upload, architecture, worker)
+
+    def read_changes(self, address: Address, series: str, text: bytes, name: str, *, source: bool) -> Changes:
+        """What a .changes says, before its files come; a source's must be signed by an uploader.
+
+        Raises UploadRefused and UnknownPPA.
+        """
+        ppa = self.ppa(address)
+        self._find_series(ppa, series)
+        if not source:
+            return checks.check_binary_changes(text, name, series)
+        with self._history.read() as conn:
+            uploaders = h.list_uploaders(conn, ppa)
+        return checks.check_source_changes(text, name, series, uploaders)[0]
 
     def find_upload(self, address: Address, series: str, changes_sha256: str) -> Receipt | None:
         """The receipt of an upload that was accepted before; None when it was not."""

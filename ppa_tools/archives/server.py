@@ -8,23 +8,19 @@ PUT  /upload/OWNER/NAME/SERIES/KEY/FILE       a source's files; rights come from
 PUT  /upload-binaries/OWNER/NAME/SERIES/ARCH/KEY/FILE    a build's files; with the workers' token
 GET  the same without FILE                    what has come of an upload, and whether it was accepted
 
-KEY is the SHA-256 of the .changes, which is sent last and answers with what became of the upload. A request's
-body goes to a file as it comes; checking, accepting and publishing run in threads.
+KEY is the SHA-256 of the .changes, which is sent first, to say what will come, and again at the end, to be
+answered with what became of the upload. A request's body goes to a file as it comes; checking, accepting and
+publishing run in threads.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import hmac
-import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from twisted.internet import defer, reactor, task
 from twisted.internet.error import CannotListenError
@@ -35,9 +31,19 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from ppa_tools.address import Address, parse_address
 from ppa_tools.archives import views
-from ppa_tools.archives.control import check_file_name
-from ppa_tools.archives.errors import ArchiveError, UnknownPPA, UploadRefused, VersionNotNewer
-from ppa_tools.archives.incoming import UPLOAD_KEY, Destination, Incoming, Limits
+from ppa_tools.archives.bodies import (
+    UNAUTHORISED,
+    Answer,
+    ArchiveRequest,
+    Body,
+    Gate,
+    Way,
+    explain,
+    read_address,
+    refusal,
+)
+from ppa_tools.archives.errors import ArchiveError, UploadRefused
+from ppa_tools.archives.incoming import Destination, Incoming, Limits
 from ppa_tools.archives.local import LocalArchive, Receipt
 
 IDLE_TIMEOUT_S = 120
@@ -56,129 +62,11 @@ CONTENT_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer."""
-
-    status: int
-    content_type: str
-    body: bytes
-
-    @staticmethod
-    def of_json(status: int, data: Any) -> Answer:
-        """An answer in JSON."""
-        return Answer(status, "application/json", json.dumps(data, indent=1).encode() + b"\n")
-
-    @staticmethod
-    def of_text(status: int, text: str, content_type: str = "text/plain; charset=utf-8") -> Answer:
-        """An answer in text."""
-        return Answer(status, content_type, text.encode())
-
-
-class Body:
-    """A request's body on its way to a file; past ``limit_bytes`` and on a full disk the rest is dropped."""
-
-    def __init__(self, directory: Path, limit_bytes: int) -> None:
-        self.refused: Answer | None = None
-        self._directory = directory
-        self._left_bytes = limit_bytes
-        self._file: BinaryIO | None = None
-        self._path: Path | None = None
-
-    @property
-    def path(self) -> Path:
-        """The file that it is in, once ``complete`` found nothing to refuse."""
-        assert self._path is not None
-        return self._path
-
-    def write(self, data: bytes) -> None:
-        """Take a piece."""
-        if self.refused is not None:
-            return
-        self._left_bytes -= len(data)
-        if self._left_bytes < 0:
-            self.refuse(413, "the file is larger than this archive takes")
-            return
-        try:
-            if self._file is None:
-                handle, name = tempfile.mkstemp(dir=self._directory, prefix=".body-")
-                self._file, self._path = os.fdopen(handle, "wb"), Path(name)
-            self._file.write(data)
-        except OSError as error:
-            self.refuse(507, f"the archive cannot write: {error.strerror}")
-
-    def refuse(self, status: int, reason: str) -> None:
-        """Keep nothing of it, but why."""
-        self.refused = Answer.of_json(status, {"accepted": False, "reason": reason})
-        self.close()
-
-    def complete(self) -> None:
-        """All has come: hand it to the file system."""
-        try:
-            if self._file is not None:
-                self._file.flush()
-        except OSError as error:
-            self.refuse(507, f"the archive cannot write: {error.strerror}")
-
-    # What Twisted's Request asks of a body:
-
-    def tell(self) -> int:
-        """Always 0: Twisted parses no body here."""
-        return 0
-
-    def seek(self, *_where: int) -> int:
-        """Nothing is read through this object."""
-        return 0
-
-    def read(self, *_size: int) -> bytes:
-        """Nothing is read through this object."""
-        return b""
-
-    def close(self) -> None:
-        """The request has ended: a body that nobody took is removed."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-
-
-class ArchiveRequest(Request):  # type: ignore[misc]
-    """A request whose body streams to a file, and is cut off when it promises too much."""
-
-    incoming: Incoming
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802 (Twisted's name)
-        """The headers are here: make room for the body."""
-        if length == 0:
-            super().gotLength(0)
-            return
-        body = Body(self.incoming.root, self.incoming.limits.file_bytes)
-        if length is None:
-            body.refuse(411, "Content-Length is required")
-        elif length > self.incoming.limits.file_bytes:
-            body.refuse(413, f"a file may have {self.incoming.limits.file_bytes >> 20} MiB")
-        self.content = body
-        if body.refused is not None:
-            self._cut_off(body.refused)
-
-    def _cut_off(self, answer: Answer) -> None:
-        """Answer at once and hang up: nobody waits for gigabytes that are refused anyway."""
-        reason = http.RESPONSES.get(answer.status, b"Refused")
-        head = (
-            b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        )
-        self.channel.transport.write(head % (answer.status, reason, len(answer.body)) + answer.body)
-        self.channel.loseConnection()
-
-
 @dataclass
 class Service:
-    """What the resources share; ``token`` is the workers', ``say`` writes a line to the log."""
+    """What the resources share; ``say`` writes a line to the log."""
 
     archive: LocalArchive
-    incoming: Incoming
-    token: str
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
@@ -220,19 +108,10 @@ class Service:
         done.addBoth(lambda _: self.running.discard(done))
 
     def _explain(self, failure: Failure, request: Request) -> Answer:
-        error = failure.value
-        if isinstance(error, UnknownPPA):
-            status = 404
-        elif isinstance(error, UploadRefused):
-            status = 422
-        elif isinstance(error, ArchiveError):
-            status = 503
-        else:
-            status = 500
-            self.say(f"{request.method.decode()} {request.uri.decode()}: {failure.getTraceback()}")
-        reason = str(error) if status != 500 else "the archive is in trouble; its log says more"
-        more = {"not_newer_than": error.than} if isinstance(error, VersionNotNewer) else {}
-        return Answer.of_json(status, {"accepted": False, "reason": reason, **more})
+        if isinstance(failure.value, ArchiveError):
+            return explain(failure.value)
+        self.say(f"{request.method.decode()} {request.uri.decode()}: {failure.getTraceback()}")
+        return refusal(500, "the archive is in trouble; its log says more")
 
 
 def send(request: Request, answer: Answer) -> None:
@@ -252,13 +131,13 @@ def send(request: Request, answer: Answer) -> None:
 class Root(resource.Resource):  # type: ignore[misc]
     """All addresses begin here."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, ways: dict[bytes, Way]) -> None:
         super().__init__()
         self._service = service
         self.putChild(b"", Computed(service, lambda: _html(views.home_page(service.archive.ppas()))))
         self.putChild(b"api", Api(service))
-        self.putChild(b"upload", Uploads(service, binaries=False))
-        self.putChild(b"upload-binaries", Uploads(service, binaries=True))
+        for name, way in ways.items():
+            self.putChild(name, Uploads(service, way))
 
     def getChild(self, owner: bytes, _request: Request) -> resource.Resource:  # noqa: N802
         """An owner's PPAs."""
@@ -274,7 +153,7 @@ class Owner(resource.Resource):  # type: ignore[misc]
 
     def getChild(self, name: bytes, _request: Request) -> resource.Resource:  # noqa: N802
         """A PPA."""
-        address = _address(self._owner, name)
+        address = read_address(self._owner, name)
         return OnePPA(self._service, address) if address else NOTHING
 
     def render_GET(self, _request: Request) -> bytes:  # noqa: N802
@@ -324,7 +203,7 @@ class Api(resource.Resource):  # type: ignore[misc]
 
     def render_GET(self, request: Request) -> Any:  # noqa: N802
         """The publications that the query asks for."""
-        address = _address(*request.postpath[:2]) if len(request.postpath) == 3 else None
+        address = read_address(*request.postpath[:2]) if len(request.postpath) == 3 else None
         if address is None or request.postpath[2] != b"publications":
             return NOTHING.render(request)
         series, source, version = (_argument(request, name) for name in ("series", "source", "version"))
@@ -386,22 +265,22 @@ class PublicFile(static.File):  # type: ignore[misc]
 
 
 class Uploads(resource.Resource):  # type: ignore[misc]
-    """The way in: for sources, and, with the workers' token, for binaries."""
+    """A way in: for sources, or, with the workers' token, for binaries."""
 
     isLeaf = True  # noqa: N815 (Twisted's name)
 
-    def __init__(self, service: Service, *, binaries: bool) -> None:
+    def __init__(self, service: Service, way: Way) -> None:
         super().__init__()
-        self._service, self._binaries = service, binaries
+        self._service, self._way = service, way
 
     def render_GET(self, request: Request) -> Any:  # noqa: N802
         """What has come of an upload so far."""
-        destination = self._destination(request.postpath)
+        destination = self._way.destination(request.postpath)
         if destination is None:
             return NOTHING.render(request)
-        if not self._may(request):
-            return self._service.answer(request, lambda: _UNAUTHORISED)
-        archive, incoming = self._service.archive, self._service.incoming
+        if not self._way.may(request):
+            return self._service.answer(request, lambda: UNAUTHORISED)
+        archive, incoming = self._service.archive, self._way.incoming
 
         def look() -> Answer:
             receipt = archive.find_upload(destination.address, destination.series, destination.changes_sha256)
@@ -411,40 +290,41 @@ class Uploads(resource.Resource):  # type: ignore[misc]
         return self._service.answer_in_turn(request, destination, look)
 
     def render_PUT(self, request: Request) -> Any:  # noqa: N802
-        """Take a file; with the .changes, decide."""
+        """Take a file; with the .changes, decide, once all that it names is here."""
         body = request.content
         if not isinstance(body, Body):
-            return self._service.answer(
-                request, lambda: Answer.of_json(411, {"accepted": False, "reason": "a file is wanted"})
-            )
+            return self._service.answer(request, lambda: refusal(411, "a file is wanted"))
         body.complete()
-        refused = body.refused
-        destination = self._destination(request.postpath[:-1])
-        if destination is None:
-            return NOTHING.render(request)
-        if refused is None and not self._may(request):
-            refused = _UNAUTHORISED
-        if refused is not None:
-            answer = refused
+        destination = self._way.destination(request.postpath[:-1])
+        if body.refused is not None or destination is None:
+            answer = body.refused or refusal(404, "that is no address for an upload")
             return self._service.answer(request, lambda: answer)
         name = request.postpath[-1].decode("utf-8", "replace")
         return self._service.answer_in_turn(request, destination, lambda: self._take(destination, name, body.path))
 
     def _take(self, destination: Destination, name: str, received: Path) -> Answer:
-        """In a thread: keep one file of an upload, and accept the upload when it is the .changes."""
-        archive, incoming = self._service.archive, self._service.incoming
+        """In a thread: keep one file of an upload, and go on with the upload when it is the .changes."""
+        archive = self._service.archive
         earlier = archive.find_upload(destination.address, destination.series, destination.changes_sha256)
         if earlier is not None:
             archive.publish(destination.address)
             return Answer.of_json(200, _receipt_json(archive, earlier))
-        check_file_name(name, "the upload")
-        if not name.endswith(".changes"):
-            incoming.place(destination, name, received)
-            return Answer.of_json(201, {"held": name})
-        if hashlib.sha256(received.read_bytes()).hexdigest() != destination.changes_sha256:
+        if name.endswith(".changes"):
+            return self._take_changes(destination, name, received)
+        self._way.incoming.place(destination, name, received)
+        return Answer.of_json(201, {"held": name})
+
+    def _take_changes(self, destination: Destination, name: str, received: Path) -> Answer:
+        archive, incoming = self._service.archive, self._way.incoming
+        text = received.read_bytes()  # the gate let no more than TEXT_LIMIT_BYTES in
+        if hashlib.sha256(text).hexdigest() != destination.changes_sha256:
             raise UploadRefused(f"{name} has another SHA-256 than the address it was sent to")
+        where = (destination.address, destination.series)
         try:
-            path = incoming.place(destination, name, received)
+            changes = archive.read_changes(*where, text, name, source=not self._way.for_binaries)
+            path = incoming.open(destination, name, received, changes.files)
+            if missing := incoming.missing(destination):
+                return Answer.of_json(202, {"accepted": False, "missing": missing})
             receipt = self._accept(destination, path)
         except UploadRefused as error:
             incoming.forget(destination)
@@ -462,31 +342,14 @@ class Uploads(resource.Resource):  # type: ignore[misc]
     def _accept(self, destination: Destination, changes: Path) -> Receipt:
         archive = self._service.archive
         where = (destination.address, destination.series)
-        if self._binaries:
+        if self._way.for_binaries:
             return archive.accept_binaries_here(
                 *where, destination.architecture, changes.parent, changes.name, WORKER
             )
         return archive.accept_source_here(*where, changes.parent, changes.name)
 
-    def _may(self, request: Request) -> bool:
-        if not self._binaries:
-            return True
-        given = request.getHeader(b"authorization") or b""
-        return hmac.compare_digest(given, b"Bearer " + self._service.token.encode())
-
-    def _destination(self, segments: list[bytes]) -> Destination | None:
-        """OWNER, NAME, SERIES, for binaries ARCH, and KEY; None for anything else."""
-        if len(segments) != (5 if self._binaries else 4):
-            return None
-        address = _address(*segments[:2])
-        words = [segment.decode("ascii", "replace") for segment in segments[2:]]
-        if address is None or not UPLOAD_KEY.fullmatch(words[-1]):
-            return None
-        return Destination(address, words[0], words[1] if self._binaries else "source", words[-1])
-
 
 NOTHING = pages.notFound()
-_UNAUTHORISED = Answer.of_json(401, {"accepted": False, "reason": "the workers' token is wanted"})
 
 
 def _html(text: str) -> Answer:
@@ -498,13 +361,6 @@ def _receipt_json(archive: LocalArchive, receipt: Receipt) -> dict[str, Any]:
     in_release = archive.public_directory(address) / "dists" / receipt.series / "InRelease"
     sha256 = hashlib.sha256(in_release.read_bytes()).hexdigest() if in_release.exists() else ""
     return {"accepted": True, **asdict(receipt), "in_release_sha256": sha256}
-
-
-def _address(owner: bytes, name: bytes) -> Address | None:
-    try:
-        return parse_address(f"local:{owner.decode('ascii')}/{name.decode('ascii')}")
-    except ValueError:
-        return None
 
 
 def _argument(request: Request, name: str) -> str:
@@ -524,23 +380,32 @@ def serve(
 
     What a crash left unpublished is published first. Prints one line when it is ready.
     """
-    incoming = Incoming(archive.incoming, limits or Limits())
-    service = Service(archive, incoming, worker_token, lambda line: print(line, file=sys.stderr, flush=True))
-    incoming.clean()
+    limits = limits or Limits()
+    ways = {
+        b"upload": Way(Incoming(archive.incoming, limits)),
+        b"upload-binaries": Way(Incoming(archive.incoming_binaries, limits), worker_token),
+    }
+    service = Service(archive, lambda line: print(line, file=sys.stderr, flush=True))
+
+    def clean() -> None:
+        for way in ways.values():
+            way.incoming.clean()
+
+    clean()
     for one in archive.publish_dirty():
         service.say(f"published {one.series}, which an interruption had left behind")
 
     class BoundRequest(ArchiveRequest):
-        """A request that knows where bodies go."""
+        """A request that knows this archive's gate."""
 
-    BoundRequest.incoming = incoming
-    site = Site(Root(service), timeout=IDLE_TIMEOUT_S, requestFactory=BoundRequest)
+    BoundRequest.gate = Gate(archive, ways)
+    site = Site(Root(service, ways), timeout=IDLE_TIMEOUT_S, requestFactory=BoundRequest)
     site.displayTracebacks = False
     try:
         listening = reactor.listenTCP(port, site, interface=host)
     except CannotListenError as error:
         raise ArchiveError(f"cannot listen on {host}:{port}: {error.socketError}") from error
-    task.LoopingCall(lambda: deferToThread(incoming.clean)).start(CLEANING_INTERVAL_S, now=False)
+    task.LoopingCall(lambda: deferToThread(clean)).start(CLEANING_INTERVAL_S, now=False)
 
     def end() -> defer.Deferred[Any]:
         """Take no more, wait for what runs, and let its answers go out."""

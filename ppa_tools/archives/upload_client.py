@@ -1,4 +1,4 @@
-"""Sending an upload to the embedded archive over HTTP: only what it lacks, the .changes last, never twice."""
+"""Sending an upload to the embedded archive over HTTP: the .changes, only what it lacks, the .changes again."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ppa_tools.archives.ledger import Ledger
 TIMEOUT_S = 120.0
 ANSWER_LIMIT_BYTES = 16 << 20
 REFUSALS = (413, 422)
+CONFLICT = 409  # it forgot the .changes: begin again
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ class UploadClient:
         """Send a source (or, with ``architecture``, the binaries built on it); the receipt.
 
         ``files`` are all but the .changes. What an earlier attempt got across is asked for first and not sent
-        again. Raises UploadRefused with the archive's reason, ArchiveUnreachable when trying again may help,
-        and ArchiveError for what neither mends (a wrong token, an unknown PPA).
+        again. The .changes goes first, since the archive takes only files that one names, and once more to have
+        the upload decided. Raises UploadRefused with the archive's reason, ArchiveUnreachable when trying again
+        may help, and ArchiveError for what neither mends (a wrong token, an unknown PPA).
         """
         where = [address.owner, address.name, series]
         kind = "upload-binaries" if architecture else "upload"
@@ -81,13 +83,18 @@ class UploadClient:
             ledger.note_accepted(held["accepted"])
             return _receipt(held["accepted"], ())
         there = {name: one["sha256"] for name, one in held["files"].items()}
-        sent = []
+        changes_path = f"{path}/{_path(changes.name)[1:]}"
+        sent: list[str] = []
+        answer = self._put(changes_path, changes)
         for file in sorted(files):
-            if there.get(file.name) != digests_of(file).sha256:
+            if not answer["accepted"] and there.get(file.name) != digests_of(file).sha256:
                 self._put(f"{path}/{_path(file.name)[1:]}", file)
                 sent.append(file.name)
             ledger.note_sent(file.name)
-        answer = self._put(f"{path}/{_path(changes.name)[1:]}", changes)
+        if not answer["accepted"]:
+            answer = self._put(changes_path, changes)
+        if not answer["accepted"]:
+            raise ArchiveUnreachable(f"the archive at {self.url} lost {', '.join(answer['missing'])} meanwhile")
         ledger.note_sent(changes.name)
         ledger.note_accepted(answer)
         return _receipt(answer, (*sent, changes.name))
@@ -166,7 +173,7 @@ def _judge(url: str, status: int, body: bytes) -> dict[str, Any]:
         raise VersionNotNewer(reason, str(answer["not_newer_than"]))
     if status in REFUSALS:
         raise UploadRefused(reason or f"{url} answers {status}")
-    if status >= 500:
+    if status >= 500 or status == CONFLICT:
         raise ArchiveUnreachable(f"{url} answers {status}: {reason}")
     if status >= 400 or not isinstance(answer, dict):
         raise ArchiveError(f"{url} answers {status}: {reason or 'that is no archive of ours'}")

@@ -22,6 +22,7 @@ import pytest
 
 from ppa_tools.archives.durable import digests_of
 from ppa_tools.archives.errors import ArchiveError, ArchiveUnreachable, UploadRefused
+from ppa_tools.archives.incoming import Destination, Incoming, Limits
 from ppa_tools.archives.ledger import open_ledger
 from ppa_tools.archives.local import LocalArchive
 from ppa_tools.archives.upload_client import UploadClient, UploadReceipt
@@ -208,8 +209,9 @@ def test_killed_at_any_moment_it_comes_back_with_all_that_was_acknowledged(
 def test_a_half_sent_upload_is_finished_not_repeated(server: Server, signer: Signer, tmp_path: Path) -> None:
     changes = make_source(tmp_path / "s", signer)
     orig = tmp_path / "s/hello_1.0.orig.tar.gz"
-    path = f"/upload/demo/trunk/{SERIES}/{key_of(changes)}/{orig.name}"
-    assert put(server, path, orig.read_bytes())[0] == 201
+    base = f"/upload/demo/trunk/{SERIES}/{key_of(changes)}"
+    assert put(server, f"{base}/{changes.name}", changes.read_bytes())[0] == 202
+    assert put(server, f"{base}/{orig.name}", orig.read_bytes())[0] == 201
     server.kill()
     server.start()
     receipt = send_source(server, changes)
@@ -268,6 +270,96 @@ def test_a_refused_upload_leaves_nothing_and_says_why(
         send_source(server, make_source(tmp_path / "s", stranger))
     assert list((server.home / "archive/incoming").iterdir()) == []
     assert published(server) == []
+
+
+def unfinished(server: Server) -> list[str]:
+    places = [server.home / "archive/incoming", server.home / "archive/incoming-binaries"]
+    return [path.name for place in places for path in place.iterdir()]
+
+
+def open_put(server: Server, path: str, size_bytes: int, sent: bytes = b"") -> http.client.HTTPConnection:
+    """A PUT that has sent its head and the beginning of its body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.putrequest("PUT", path)
+    connection.putheader("Content-Length", str(size_bytes))
+    connection.endheaders()
+    connection.send(sent)
+    return connection
+
+
+def test_nothing_is_kept_of_files_that_no_signed_changes_names(
+    server: Server, signer: Signer, tmp_path: Path
+) -> None:
+    for n in range(250):
+        status, body = put(server, f"/upload/demo/trunk/{SERIES}/{n:064x}/x.dsc", b"x")
+        assert (status, json.loads(body)["reason"][:22]) == (409, "send the .changes firs")
+    assert unfinished(server) == []
+    changes = make_source(tmp_path / "s", signer)
+    base = f"/upload/demo/trunk/{SERIES}/{key_of(changes)}"
+    assert put(server, f"{base}/{changes.name}", changes.read_bytes())[0] == 202
+    assert put(server, f"{base}/other.dsc", b"x")[0] == 422
+    assert put(server, f"{base}/hello_1.0-1.dsc", b"x")[0] == 422
+    right_size = b"x" * (tmp_path / "s/hello_1.0-1.dsc").stat().st_size
+    assert put(server, f"{base}/hello_1.0-1.dsc", right_size)[0] == 422
+    assert send_source(server, changes).version == "1.0-1"
+    assert unfinished(server) == []
+
+
+def test_a_strangers_changes_keeps_no_place(
+    server: Server, signer: Signer, stranger: Signer, tmp_path: Path
+) -> None:
+    changes = make_source(tmp_path / "s", stranger)
+    path = f"/upload/demo/trunk/{SERIES}/{key_of(changes)}/{changes.name}"
+    assert put(server, path, changes.read_bytes())[0] == 422
+    assert unfinished(server) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "size_bytes", "status"),
+    [
+        (f"/upload/demo/trunk/{SERIES}/{'0' * 64}/x.changes", 512 << 20, 413),
+        (f"/upload/demo/trunk/{SERIES}/{'0' * 64}/x.orig.tar.xz", 1 << 30, 409),
+        (f"/upload/no/such/{SERIES}/{'0' * 64}/x.changes", 1 << 20, 404),
+        (f"/upload-binaries/demo/trunk/{SERIES}/amd64/{'0' * 64}/x.changes", 1 << 20, 401),
+        ("/upload/demo", 1 << 20, 404),
+        ("/demo/trunk/", 1 << 20, 413),
+    ],
+)
+def test_a_body_that_is_not_wanted_is_refused_by_its_head(
+    server: Server, path: str, size_bytes: int, status: int
+) -> None:
+    connection = open_put(server, path, size_bytes)
+    assert connection.getresponse().status == status
+    connection.close()
+    assert unfinished(server) == []
+
+
+def test_slow_strangers_keep_nobody_from_uploading(server: Server, signer: Signer, tmp_path: Path) -> None:
+    slow = [
+        open_put(server, f"/upload/demo/trunk/{SERIES}/{n:064x}/x.changes", 1000, b"x")
+        for n in range(Limits().open_bodies + 10)
+    ]
+    assert send_source(server, make_source(tmp_path / "s", signer)).version == "1.0-1"
+    assert len(unfinished(server)) < Limits().open_bodies
+    for connection in slow:
+        connection.close()
+
+
+def test_the_upload_that_was_idle_longest_gives_way_to_a_new_one(tmp_path: Path) -> None:
+    incoming = Incoming(tmp_path / "in", Limits(open_uploads=2))
+    incoming.root.mkdir()
+    uploads = [Destination(PPA, SERIES, "source", f"{n:064x}") for n in range(3)]
+    for n, upload in enumerate(uploads[:2]):
+        changes = tmp_path / f"{n}.changes"
+        changes.touch()
+        incoming.open(upload, "x.changes", changes, [])
+    (tmp_path / "2.changes").touch()
+    with pytest.raises(ArchiveError, match="too many uploads"):
+        incoming.open(uploads[2], "x.changes", tmp_path / "2.changes", [])
+    long_ago = time.time() - 1000
+    os.utime(incoming.directory(uploads[1]), (long_ago, long_ago))
+    incoming.open(uploads[2], "x.changes", tmp_path / "2.changes", [])
+    assert [bool(incoming.held(upload)) for upload in uploads] == [True, False, True]
 
 
 def test_odd_requests_are_refused_and_leave_nothing(server: Server) -> None:
