@@ -38,6 +38,8 @@ class FarmWorker(worker.Worker):  # type: ignore[misc]
     @async_to_deferred
     async def attached(self, conn: Any) -> None:
         """Take the worker in, and begin to ask."""
+        # Small messages go at once: held back until the worker acknowledged the one before, each took 40 ms.
+        conn.mind.broker.transport.setTcpNoDelay(True)
         await super().attached(conn)
         self._ask(conn)
 
