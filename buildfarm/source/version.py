@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from buildfarm.source import SourceFormat
 from buildfarm.source.series import Series
@@ -186,15 +186,18 @@ def default_template(source_format: SourceFormat, parts: Sequence[str]) -> str:
 
     Every branch's snapshot is in the upstream part, since every branch may change the upstream tarball.
     """
-    snapshots = "".join(f"+{{snapshot{f':{name}' if name else ''}}}" for name in ("", *parts))
     revision = "-0" if source_format == "quilt" else ""
-    return f"{{epoch}}{{debupstream}}{snapshots}{revision}~{{series}}.1"
+    return f"{{epoch}}{{debupstream}}{_snapshots(parts)}{revision}~{{series}}.1"
+
+
+def _snapshots(parts: Iterable[str]) -> str:
+    return "".join(f"+{{snapshot{f':{name}' if name else ''}}}" for name in ("", *parts))
 
 
 def expand(template: str, given: Ingredients) -> str:
     """The template with its variables replaced; raises TemplateError."""
 
-    def replace(match: re.Match[str]) -> str:
+    def value_of(match: re.Match[str]) -> str:
         variable, branch = VARIABLES.get(match[1]), (match[2] or "")[1:]
         if variable is None or (match[2] and not variable.of_a_branch):
             raise TemplateError(f"{match[0]} is no variable of a version")
@@ -202,7 +205,7 @@ def expand(template: str, given: Ingredients) -> str:
             raise TemplateError(f"{match[0]} names a branch that the recipe does not have")
         return variable.work_out(given, branch)
 
-    expanded = _REFERENCE.sub(replace, template)
+    expanded = _REFERENCE.sub(value_of, template)
     if left := re.search(r"[{}]", expanded):
         raise TemplateError(f"a {left[0]!r} has no partner in the version template {template!r}")
     return expanded
@@ -227,7 +230,7 @@ def make_versions(
     """A version for each series from one revision; raises TemplateError or ValueError saying what is wrong.
 
     What a template leaves out is filled in, and told in ``assumed``: the series at the end (an archive takes one
-    upload per series), and a revision, which a package in the quilt format must have.
+    upload per series); in the quilt format a revision, and an upstream part that tells one commit from the next.
     """
     assumed = []
     if not template:
@@ -245,12 +248,36 @@ def make_versions(
     versions = {
         one.codename: parse_version(expand(template, Ingredients(revisions, changelogs, one))) for one in series
     }
+    if source_format == "quilt" and not _tells_commits_apart(template, first):
+        snapshots = _snapshots(name for name in revisions if name)
+        added = expand(snapshots, first)
+        versions = {
+            name: parse_version(str(replace(version, upstream=version.upstream + added)))
+            for name, version in versions.items()
+        }
+        assumed.append(
+            "the version template gives several commits one upstream version, and an archive takes one tarball of "
+            f"a name: {snapshots} was added to the upstream part"
+        )
     _check_versions(versions, source_format)
     epoch = changelogs[""].epoch if "" in changelogs else ""
     if epoch and any(version.epoch != epoch for version in versions.values()):
         assumed.append(f"the version template leaves out the changelog's epoch {epoch}")
     upstream = next(iter(versions.values())).upstream
     return Versions(upstream, {name: str(version) for name, version in versions.items()}, tuple(assumed))
+
+
+def _tells_commits_apart(template: str, given: Ingredients) -> bool:
+    """Whether the upstream part, which names the upstream tarball, is another for the trunk's next commit."""
+    trunk = given.revisions[""]
+    if trunk.vcs == "git":
+        other = ("1" if trunk.revision.startswith("0") else "0") + trunk.revision[1:]
+    else:
+        other = f"{trunk.revision}1"
+    following = replace(trunk, revno=trunk.revno + 1, revision=other)
+    next_given = replace(given, revisions={**given.revisions, "": following})
+    here, there = (parse_version(expand(template, one)).upstream for one in (given, next_given))
+    return here != there
 
 
 def _check_versions(versions: Mapping[str, DebianVersion], source_format: SourceFormat) -> None:

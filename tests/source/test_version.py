@@ -136,8 +136,8 @@ def test_every_branch_has_its_part_in_the_upstream_version() -> None:
 def test_a_launchpad_template_gets_the_series_and_it_is_said() -> None:
     versions = make("{debupstream}-0~{revno}")
     assert versions.by_series == {
-        "bookworm": "2.10-0~12~debian12.1",
-        "noble": "2.10-0~12~ubuntu24.04.1",
+        "bookworm": "2.10+git12.gabcdef1-0~12~debian12.1",
+        "noble": "2.10+git12.gabcdef1-0~12~ubuntu24.04.1",
     }
     assert any("~{series}.1 was added" in line for line in versions.assumed)
 
@@ -156,13 +156,39 @@ def test_a_quilt_package_gets_the_revision_its_template_lacks_and_it_is_said() -
 
 def test_the_time_of_building_is_the_commits_and_it_is_said() -> None:
     versions = make("{debupstream}+{time}-0")
-    assert versions.upstream == "2.10+202311142213"
+    assert versions.upstream == "2.10+202311142213+git12.gabcdef1"
     assert any("{time}" in line for line in versions.assumed)
 
 
 def test_an_epoch_that_a_template_leaves_out_is_said() -> None:
     assert any("epoch 1" in line for line in make("{debupstream}-0", "1:2.10-3").assumed)
     assert not any("epoch" in line for line in make("{debversion}", "1:2.10-3").assumed)
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{debupstream}-0~{revno}", "{debversion}~{revno}", "{latest-tag}+{date}-0ubuntu1", "1.0-{git-commit}"],
+)
+@pytest.mark.parametrize("trunk", [GIT, dataclasses.replace(BZR, latest_tag="1.5")], ids=["git", "bzr"])
+def test_two_commits_of_a_quilt_package_never_share_a_tarballs_name(template: str, trunk: RevisionInfo) -> None:
+    if trunk.vcs == "bzr":
+        template = template.replace("{git-commit}", "{revno}")
+    following = dataclasses.replace(trunk, revision="0" + trunk.revision[1:], revno=13)
+    now, later = make(template, trunk=trunk), make(template, trunk=following)
+    assert now.upstream != later.upstream
+    assert any("{snapshot} was added" in line for line in now.assumed)
+    for series in now.by_series:
+        pair = now.by_series[series], later.by_series[series]
+        subprocess.run(["dpkg", "--compare-versions", pair[0], "lt", pair[1]], check=True)
+
+
+def test_further_branches_are_told_too_where_the_template_tells_no_commit() -> None:
+    assert make("{debupstream}-0", packaging=PACKAGING).upstream == "2.10+git12.gabcdef1+git5.g1234567"
+
+
+@pytest.mark.parametrize("template", ["{debupstream}+{revno}-0", "{debupstream}+{git-commit}-0", "1~{snapshot}-0"])
+def test_an_upstream_part_that_tells_the_commit_is_left_alone(template: str) -> None:
+    assert not any("{snapshot} was added" in line for line in make(template).assumed)
 
 
 def test_a_native_package_cannot_have_a_revision() -> None:
