@@ -226,9 +226,9 @@ def _check_url(text: str, scheme: str, rest: str, vcs: VCS, allowed: str) -> str
         return text
     if not host or not re.fullmatch(r"[A-Za-z0-9:][A-Za-z0-9._:%-]*", host):
         raise RuleError(f"{text!r} names no host", f"For example {scheme}://example.org/hello.")
-    if parts.password is not None:
+    if parts.password is not None or (scheme in ("http", "https") and "@" in parts.netloc):
         raise RuleError(
-            "a password stands in the location",
+            "a password or a token stands in the location",
             "Pages and logs show locations: use an ssh key, or ~/.netrc of the user that runs the farm.",
         )
     if (parts.username or "").startswith("-"):

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.job import Branch
@@ -41,9 +41,9 @@ def check_branch(branch: Branch) -> Branch:
         wrong = "remote helpers (NAME::...) run programs"
     elif scheme and scheme not in SCHEMES[branch.vcs]:
         wrong = f"{scheme} is none of {', '.join(SCHEMES[branch.vcs])}"
-    elif "://" in location and _has_password(location):
+    elif redact(location) != location:
         raise PackageFault(
-            "the trunk's location holds a password",
+            "the trunk's location holds a password or a token",
             where=redact(location),
             resolution="Take it out of the recipe and put it into ~/.netrc of the user that runs the farm.",
         )
@@ -76,8 +76,12 @@ def local_path(location: str) -> Path | None:
 
 
 def redact(location: str) -> str:
-    """The location without a password."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", location)
+    """The location, or a text with locations in it, without passwords.
+
+    Over HTTP a name alone is one too: forges take a token in its place.
+    """
+    hidden = re.sub(r"(?i)\b(https?://)[^/\n]*@", r"\1***@", location)
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", hidden)
 
 
 def mirror_path(cache: Path, branch: Branch, suffix: str) -> Path:
@@ -111,10 +115,3 @@ def locked(path: Path, timeout_s: float) -> Iterator[None]:
                     ) from None
                 time.sleep(LOCK_POLL_S)
         yield
-
-
-def _has_password(location: str) -> bool:
-    try:
-        return urlsplit(location).password is not None
-    except ValueError:
-        return False

@@ -128,7 +128,8 @@ BRANCHES = [
     ('trunk: {vcs: git, location: "ssh://-oProxyCommand=id/x"}', "1:29", "names no host", "ssh://"),
     ('trunk: {vcs: git, location: "ssh://-l@host/x"}', "1:29", "begins with a dash", "https:"),
     ('trunk: {vcs: git, location: "x@-oProxyCommand=id:x"}', "1:29", "is no host", "https:"),
-    ('trunk: {vcs: git, location: "https://u:secret@example.org/x"}', "1:29", "a password stands", "netrc"),
+    ('trunk: {vcs: git, location: "https://u:secret@example.org/x"}', "1:29", "a password or a token", "netrc"),
+    ('trunk: {vcs: git, location: "https://TOKEN@example.org/x"}', "1:29", "a password or a token", "netrc"),
     ('trunk: {vcs: git, location: "https://[::1/x"}', "1:29", "is no URL", "https:"),
     ('trunk: {vcs: git, location: "https://h:port/x"}', "1:29", "is no URL", "https:"),
     ('trunk: {vcs: git, location: "htps://example.org/x"}', "1:29", "over 'htps'", "'https'"),
@@ -154,7 +155,7 @@ def test_a_location_is_checked_before_any_tool_sees_it(
     "location",
     [
         "https://example.org:8443/a/b.git",
-        "https://user@example.org/b.git",
+        "ssh://user@example.org/c.git",
         "ssh://git@example.org:22/a",
         "git@example.org:a/b.git",
         "git://example.org/b",

@@ -12,7 +12,7 @@ import pytest
 
 from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.job import Branch
-from buildfarm.trunk import TimeLimits, open_trunk, summarize_tree, tree
+from buildfarm.trunk import TimeLimits, open_trunk, redact, summarize_tree, tree
 
 SHORT = TimeLimits(ask_s=1.0, fetch_s=1.5)
 
@@ -470,6 +470,20 @@ def test_a_server_that_never_answers_is_given_up(silent_server, cache, scheme):
 def test_locations_no_tool_may_be_given_are_refused(branch, cache):
     with pytest.raises(PackageFault, match="cannot be used"):
         open_trunk(branch, cache)
+
+
+@pytest.mark.parametrize("location", ["https://TOKEN@github.com/o/r.git", "HTTP://TOKEN@example.org/r"])
+def test_a_token_in_the_place_of_a_user_is_refused_and_not_repeated(cache, location):
+    with pytest.raises(PackageFault, match="token") as caught:
+        open_trunk(Branch("git", location), cache)
+    assert "TOKEN" not in str(caught.value)
+    assert "netrc" in caught.value.resolution
+    assert redact(f"fatal: {location} is away") == f"fatal: {location.replace('TOKEN', '***')} is away"
+
+
+@pytest.mark.parametrize("location", ["ssh://git@example.org/r.git", "git@example.org:r.git", "https://x.org/a@b"])
+def test_a_user_of_ssh_is_no_secret(cache, location):
+    assert open_trunk(Branch("git", location), cache).branch.location == redact(location) == location
 
 
 def test_a_password_in_a_location_is_refused_and_not_repeated(cache):
