@@ -37,12 +37,6 @@ def ensure_upload_key(settings: Settings, algorithm: Algorithm = "ed25519") -> K
         return key
 
 
-def upload_key(settings: Settings, algorithm: Algorithm = "ed25519") -> Key:
-    """The newest upload key that has not expired; raises FarmTrouble when there is none."""
-    with signing_key(settings, algorithm) as key:
-        return key
-
-
 def public_key(settings: Settings, algorithm: Algorithm = "ed25519") -> bytes:
     """The upload key's public part, armored: for the archives that shall accept its uploads."""
     with signing_key(settings, algorithm) as key:

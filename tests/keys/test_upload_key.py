@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from buildfarm.errors import FarmTrouble
-from buildfarm.keys import algorithm_for, ensure_upload_key, public_key, upload_key
+from buildfarm.keys import algorithm_for, ensure_upload_key, public_key, signing_key
 from buildfarm.settings import FarmSettings, Settings
-from ppa_tools.openpgp import read_keys, secret_keys, stop_agent
+from ppa_tools.openpgp import Algorithm, Key, read_keys, secret_keys, stop_agent
 
 
 @pytest.fixture
@@ -24,6 +24,11 @@ def farm(tmp_path: Path) -> Settings:
 
 def make_key(farm: Settings) -> None:
     ensure_upload_key(farm)
+
+
+def upload_key(farm: Settings, algorithm: Algorithm = "ed25519") -> Key:
+    with signing_key(farm, algorithm) as key:
+        return key
 
 
 def test_the_key_is_made_once_and_is_private(farm: Settings) -> None:

@@ -92,8 +92,8 @@ def test_python_debian_believes_the_signature_too(signing_package: Package, tmp_
 
     signing_package.run("sign", "bookworm")
     keyring = tmp_path / "keyring.gpg"
-    home = signing_package.settings.keys
-    keyring.write_bytes(export_public(home, keys.upload_key(signing_package.settings).fingerprint, armor=False))
+    with keys.signing_key(signing_package.settings) as key:
+        keyring.write_bytes(export_public(signing_package.settings.keys, key.fingerprint, armor=False))
     info = Dsc(signing_package.only("sign", ".dsc").read_bytes()).get_gpg_info(keyrings=[str(keyring)])
     assert info.valid()
 
@@ -109,7 +109,8 @@ def test_tarballs_are_the_source_stages_own(signing_package: Package) -> None:
 def test_the_facts_name_package_version_and_key(signing_package: Package) -> None:
     facts = signing_package.run("sign", "bookworm").facts
     assert (facts["source"], facts["version"]) == ("hello", "2.10+git12.gabcdef1-0~debian12.1")
-    assert facts["fingerprint"] == keys.upload_key(signing_package.settings).fingerprint
+    with keys.signing_key(signing_package.settings) as key:
+        assert facts["fingerprint"] == key.fingerprint
     assert (signing_package.workspace.path / facts["changes"]).is_file()
 
 
