@@ -17,6 +17,7 @@ from buildfarm.source.version import DebianVersion
 
 CONTROL = "debian/control"
 FORMAT = "debian/source/format"
+NAME_LIMIT = 100  # characters; with the version (at most 128) it makes file names, of at most 255
 SIZE_LIMIT_BYTES = 32 * 1024 * 1024
 PARSER_TIMEOUT_S = 30.0
 
@@ -43,6 +44,13 @@ def read_packaging(tree: Path) -> Packaging:
         )
     _refuse_links_out(tree)
     heading = read_changelog(tree)
+    if len(heading.source) > NAME_LIMIT:
+        raise PackageFault(
+            f"the source package's name has {len(heading.source)} characters, more than {NAME_LIMIT}",
+            where=f"{CHANGELOG}:{heading.line}:1",
+            details=f"{heading.source[:NAME_LIMIT]}…",
+            resolution=f"Give it a shorter name in {CHANGELOG} and {CONTROL}: files are named by it.",
+        )
     source_format, assumed = _read_format(tree, heading)
     control = _read_control(tree)
     return Packaging(

@@ -252,3 +252,15 @@ def test_what_is_packed_follows_an_edited_tree(package: Package, stage: str, ser
     assert package.run(stage, series) == kept
     package.write("debian/copyright", "edited to try something")
     assert package.run(stage, series).started_at != kept.started_at
+
+
+def test_a_source_name_too_long_for_file_names_is_the_packages_fault(package: Package) -> None:
+    changelog = (package.tree / "debian/changelog").read_text()
+    package.write("debian/changelog", changelog.replace("hello", "h" * 250, 1))
+    result = package.run("tarball")
+    assert (result.verdict, result.where) == (Verdict.FAIL, "debian/changelog:1:1")
+    assert "250 characters" in result.reason
+    package.write("debian/changelog", changelog.replace("hello", "h" * 100, 1))
+    control = (package.tree / "debian/control").read_text()
+    package.write("debian/control", control.replace("Source: hello", f"Source: {'h' * 100}"))
+    assert package.run_up_to("source").verdict is Verdict.PASS
