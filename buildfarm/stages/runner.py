@@ -89,9 +89,9 @@ def run_stage(
     """Run a stage and return its result, which also stands in ``result.json``.
 
     A stage that already passed here on the same inputs and the same tree, and whose outputs are all still there
-    unchanged, is not run again; an earlier attempt that still runs here is ended first. Never raises for what happens inside
-    the stage; raises ValueError for a name or a target that does not fit, FarmTrouble when an earlier attempt
-    does not end, and OSError when not even the result can be written.
+    unchanged, is not run again; an earlier attempt that still runs here is ended first. Never raises for what
+    happens inside the stage; raises ValueError for a name or a target that does not fit, FarmTrouble when an
+    earlier attempt does not end, and OSError when not even the result can be written.
     """
     stage = BY_NAME[name]
     if bool(series) != (stage.per in ("series", "build")) or bool(architecture) != (stage.per == "build"):
