@@ -136,9 +136,15 @@ def _convert(kind: Any, data: Any, where: str) -> Any:
         if data not in typing.get_args(kind):
             raise ValueError(f"{where}: {data!r} is none of {', '.join(map(str, typing.get_args(kind)))}")
         return data
-    if kind is float and isinstance(data, int):
+    if origin is Mapping:
+        if not isinstance(data, Mapping):
+            raise ValueError(f"{where}: an object is wanted, not {type(data).__name__}")
+        key_kind, item = typing.get_args(kind)
+        return {_convert(key_kind, key, where): _convert(item, data[key], f"{where}.{key}") for key in data}
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
-    if isinstance(kind, type) and not isinstance(data, kind):
+    is_bool = isinstance(data, bool) and kind is not bool  # to Python, true is a number too
+    if isinstance(kind, type) and (is_bool or not isinstance(data, kind)):
         raise ValueError(f"{where}: {kind.__name__} is wanted, not {type(data).__name__}")
     return data
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -158,35 +159,55 @@ def load_settings(root: Path | None = None, environ: Mapping[str, str] = os.envi
         root = Path(environ[ROOT_VARIABLE]) if environ.get(ROOT_VARIABLE) else find_root(Path.cwd())
     root = root.resolve()
     data = _read(root / SETTINGS_FILE)
-    home = Path(environ.get(HOME_VARIABLE) or data.pop("home", "var"))
+    home = root / (environ.get(HOME_VARIABLE) or data.get("home", "var"))
+    own = _read(home / SETTINGS_FILE)
+    origin = dict.fromkeys(data, root / SETTINGS_FILE) | dict.fromkeys(own, home / SETTINGS_FILE)
+    data |= own
     data.pop("home", None)
-    home = home if home.is_absolute() else root / home
-    data |= _read(home / SETTINGS_FILE)
     recipes = Path(data.pop("recipes", "recipes"))
     settings = Settings(root, home, recipes if recipes.is_absolute() else root / recipes)
     tables = {f.name for f in fields(Settings)} - {"root", "home", "recipes"}
     if unknown := sorted(set(data) - tables):
         raise UsageError(
             f"unknown setting {unknown[0]!r}",
-            where=str(root / SETTINGS_FILE),
+            where=str(origin[unknown[0]]),
             resolution=f"Known tables: {', '.join(sorted(tables))}; and home, recipes.",
         )
-    try:
-        values: dict[str, Any] = {
-            name: {key: from_plain(SeriesSettings, value) for key, value in table.items()}
-            if name == "series"
-            else from_plain(type(getattr(settings, name)), table)
-            for name, table in data.items()
-        }
-    except ValueError as error:
-        raise UsageError(str(error), where=str(root / SETTINGS_FILE)) from error
+    values = {}
+    for name, table in data.items():
+        try:
+            values[name] = _read_table(name, table, settings)
+        except ValueError as error:
+            raise UsageError(str(error), where=str(origin[name])) from error
     return replace(settings, **values)
+
+
+def _read_table(name: str, table: Any, settings: Settings) -> Any:
+    """A table's settings; raises ValueError."""
+    if not isinstance(table, dict):
+        raise ValueError(f"{name}: a table is wanted, not {type(table).__name__}")
+    if name == "series":
+        return {key: from_plain(SeriesSettings, value) for key, value in table.items()}
+    value = from_plain(type(getattr(settings, name)), table)
+    for key in ("port", "upload_port"):
+        if not 1 <= getattr(value, key, 1) <= 65535:
+            raise ValueError(f"{name}.{key}: a port is a number from 1 to 65535")
+    if isinstance(value, FarmSettings):  # both stand in changelogs, as NAME <EMAIL>
+        if not re.fullmatch(r"[^<>\n]+", value.name):
+            raise ValueError("farm.name: one line without < and > is wanted")
+        if not re.fullmatch(r"[^<>\s]+", value.email):
+            raise ValueError("farm.email: an address without blanks, < and > is wanted")
+    return value
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"not valid TOML: {error}", where=str(path)) from error
+    for name in ("home", "recipes"):
+        if not isinstance(data.get(name, ""), str):
+            raise UsageError(f"{name}: a path in quotes is wanted", where=str(path))
+    return data

@@ -1,0 +1,42 @@
+"""What farm.toml may say, and which file is blamed for what it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildfarm.errors import UsageError
+from buildfarm.settings import load_settings
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("home = 3", "home"),
+        ("recipes = []", "recipes"),
+        ("series = 3", "series"),
+        ("farm = 3", "farm"),
+        ("[series]\ntrixie = 3", "SeriesSettings"),
+        ("[hooks]\nsecret_files = 3", "secret_files"),
+        ("[hooks.secret_files]\ngithub = 3", "github"),
+        ("[web]\nport = true", "port"),
+        ("[web]\nport = 0", "65535"),
+        ("[launchpad]\nupload_port = 65536", "65535"),
+        ('[farm]\nemail = "a@b\\nX: y"', "email"),
+        ('[farm]\nname = "A <b"', "name"),
+        ("[wbe]\nport = 1", "wbe"),
+        ("[web", "TOML"),
+    ],
+)
+@pytest.mark.parametrize("place", [".", "var"])
+def test_a_setting_that_cannot_be_is_refused_and_its_own_file_named(
+    tmp_path: Path, text: str, said: str, place: str
+) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "farm.toml").write_text("")
+    file = tmp_path / place / "farm.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=said) as caught:
+        load_settings(tmp_path, {})
+    assert caught.value.where == str(file)
