@@ -42,6 +42,7 @@ PACKAGE_STAGES = frozenset({"build", "arch-check"})
 DEPENDENCY_STAGES = frozenset({"install-deps", "install-deps-env"})
 
 _BOX = re.compile(r"^\| Summary +\|$")
+_BUILD_BOX = re.compile(r"^\| Build +\|$")
 _UNMET = re.compile(r"^\s*(?:\S+ : )?(?:Pre-)?Depends: (\S.*? but .+)$")
 _SURE_UNMET = re.compile(
     r" but (?:\S+ is to be installed|\S+ is installed|it is not installable|it is a virtual package)$"
@@ -85,13 +86,17 @@ class Summary:
 
 @dataclass(frozen=True)
 class Reading:
-    """One pass over a log: its summary, unmet dependencies, lines that name errors, signs of a failing machine."""
+    """One pass over a log: its summary, unmet dependencies, lines that name errors, signs of a failing machine.
+
+    ``build_began``: the package's own build was reached; all before it is the farm's and the mirror's.
+    """
 
     summary: Summary | None
     unmet: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     machine: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
+    build_began: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ def bounded_lines(file: BinaryIO) -> Iterator[str]:
 def read_log(lines: Iterable[str]) -> Reading:
     """Read a log once, line by line."""
     values: dict[str, str] | None = None
+    build_began = False
     unmet: dict[str, None] = {}
     errors: list[str] = []
     maybe: list[str] = []
@@ -126,6 +132,7 @@ def read_log(lines: Iterable[str]) -> Reading:
         if _BOX.match(line):
             values = {}
             continue
+        build_began = build_began or bool(_BUILD_BOX.match(line))
         if values is not None:
             key, colon, value = line.partition(": ")
             if colon and key in SUMMARY_KEYS:
@@ -141,7 +148,9 @@ def read_log(lines: Iterable[str]) -> Reading:
         elif (kept := _kind_of_error(line, errors, maybe, echoes)) is not None and len(kept) < ERROR_LINES:
             kept.append(line.strip())
     summary = Summary(values) if values else None
-    return Reading(summary, tuple(unmet), tuple(errors or maybe or echoes), tuple(machine), tuple(last))
+    return Reading(
+        summary, tuple(unmet), tuple(errors or maybe or echoes), tuple(machine), tuple(last), build_began
+    )
 
 
 def _kind_of_error(line: str, errors: list[str], maybe: list[str], echoes: list[str]) -> list[str] | None:

@@ -12,8 +12,9 @@ from buildfarm.build import sbuild
 from buildfarm.build.apt_sources import parse_deb822
 from buildfarm.build.lintian import Tags, run_lintian
 from buildfarm.build.roots import Root, get_root, require_native, spec_for
-from buildfarm.build.sbuild_log import Judgement, Summary, bounded_lines, judge, read_log
+from buildfarm.build.sbuild_log import Judgement, Reading, Summary, bounded_lines, judge, read_log
 from buildfarm.errors import FarmTrouble, PackageFault
+from buildfarm.process import Finished
 from buildfarm.stages.runner import StageContext
 from buildfarm.verdict import Outcome, Verdict
 from ppa_tools.address import parse_address
@@ -123,7 +124,23 @@ def _build(context: StageContext, request: sbuild.BuildRequest) -> Summary:
     log_path = context.out / "build.log"
     with log_path.open("wb") as log:
         finished = sbuild.run_sbuild(request, _BoundedLog(log, context.log))  # type: ignore[arg-type]
-    # We killed it: what sbuild or its log say of that end is not the reason.
+    with log_path.open("rb") as file:
+        reading = read_log(bounded_lines(file))
+    _refuse_what_we_stopped(request, finished, reading)
+    judgement = judge(reading, finished.returncode)
+    if judgement.verdict is not Verdict.PASS or reading.summary is None:
+        raise _as_error(judgement)
+    return reading.summary
+
+
+def _refuse_what_we_stopped(request: sbuild.BuildRequest, finished: Finished, reading: Reading) -> None:
+    """We killed it: what sbuild or its log say of that end is not the reason."""
+    if finished.timed_out and not reading.build_began:
+        raise FarmTrouble(
+            f"sbuild did not reach the build in time ({request.timeout_s} s, timeout_s)",
+            details=finished.tail(15),
+            resolution="Is the mirror in reach? It is tried again.",
+        )
     if finished.timed_out:
         raise PackageFault(
             f"the build was stopped: not done after {request.timeout_s} s (timeout_s)",
@@ -136,12 +153,6 @@ def _build(context: StageContext, request: sbuild.BuildRequest) -> Summary:
             details=finished.tail(15),
             resolution="Let the build say less.",
         )
-    with log_path.open("rb") as file:
-        reading = read_log(bounded_lines(file))
-    judgement = judge(reading, finished.returncode)
-    if judgement.verdict is not Verdict.PASS or reading.summary is None:
-        raise _as_error(judgement)
-    return reading.summary
 
 
 def _as_error(judgement: Judgement) -> PackageFault | FarmTrouble:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from buildfarm.build.sbuild import FAST_DISK, SLOW_DISK, scratch_name
+from buildfarm.build.sbuild import FAST_DISK, SLOW_DISK, ExtraRepository, scratch_name
 from buildfarm.job import BuildRules
 from buildfarm.stages.build import builds_for
 from buildfarm.verdict import Verdict
@@ -136,6 +137,21 @@ def test_a_build_that_hangs_fails_by_its_limit_and_leaves_nothing(bench: Bench) 
     assert result.reason == "the build was stopped: not done after 25 s (timeout_s)"
     assert not leftovers(bench)
     assert subprocess.run(["pgrep", "-fx", "sleep 2345"], check=False).returncode == 1
+
+
+def test_a_mirror_that_hangs_is_not_the_packages_fault(bench: Bench) -> None:
+    """A PPA that accepts connections and never answers, as build-dependency source of a real sbuild."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}/demo/trunk"
+        repository = ExtraRepository(uri, bench.series, "main", b"no key")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("buildfarm.stages.build._own_ppa", lambda _context, _assumed: (repository,))
+            result = bench.build(build=BuildRules(timeout_s=12))
+
+    assert result.verdict is Verdict.ERROR
+    assert result.reason == "sbuild did not reach the build in time (12 s, timeout_s)"
+    assert "mirror" in result.resolution
+    assert not leftovers(bench)
 
 
 @pytest.mark.slow
