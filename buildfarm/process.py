@@ -151,8 +151,16 @@ def how_it_ended(finished: Finished) -> str:
     if finished.output_limit_hit:
         return f"was stopped: it wrote more than {len(finished.output) + len(finished.errors)} bytes"
     if finished.returncode < 0:
-        return f"was killed by {signal.Signals(-finished.returncode).name}"
+        return f"was killed by {signal_name(-finished.returncode)}"
     return f"exited {finished.returncode}"
+
+
+def signal_name(number: int) -> str:
+    """A signal's name, for those too that Python has none for: ``SIGRTMIN+1``."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}" if number > signal.SIGRTMIN else f"signal {number}"
 
 
 def _pump(

@@ -79,7 +79,7 @@ def read_percent(path: Path) -> float:
         # coverage writes a DOCTYPE that names a DTD and no entity; entities stay forbidden.
         _, root = next(iter(iterparse(path, events=("start",))))
         valid, covered = int(root.get("lines-valid", "0")), int(root.get("lines-covered", "0"))
-    except (ParseError, DefusedXmlException, ValueError, StopIteration) as error:
+    except (ParseError, DefusedXmlException, LookupError, ValueError, StopIteration) as error:
         raise PackageFault(f"coverage's report cannot be read: {error}", where="unittest/coverage.xml") from error
     if valid <= 0:
         raise PackageFault(

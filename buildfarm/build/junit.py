@@ -65,7 +65,7 @@ def read_junit(path: Path, name: str) -> Report:
                 if len(failures) < FAILED_LIMIT:
                     failures.append(_failed_test(element, bad))
             element.clear()
-    except (ParseError, DefusedXmlException, UnicodeDecodeError) as error:
+    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:  # the last two: its encoding
         raise PackageFault(
             f"no JUnit XML: {error}",
             where=name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +76,26 @@ def run_pylint(
     )
     _refuse_other_ends(ran, timeout_s)
     try:
-        return Score(**read_json(score))
+        return _read_score(score)
     finally:
         score.unlink()
+
+
+def _read_score(path: Path) -> Score:
+    """The driver's figures; a plugin that the tree brings may have written anything there. Raises PackageFault."""
+    try:
+        score = Score(**read_json(path))
+        counts = (score.statements, score.fatal, score.error, score.warning, score.refactor, score.convention)
+        if any(type(count) is not int or count < 0 for count in counts):
+            raise ValueError("a count is no natural number")
+        if type(score.score) not in (int, float) or not math.isfinite(score.score):
+            raise ValueError("the score is no number")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise PackageFault(
+            f"pylint's score cannot be read: {error}",
+            resolution="Does a pylint plugin of the tree write score.json, or change pylint's statistics?",
+        ) from error
+    return score
 
 
 def _refuse_other_ends(ran: Ran, timeout_s: int) -> None:

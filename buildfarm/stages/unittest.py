@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from dataclasses import asdict
 
 from buildfarm.build import coverage
@@ -12,6 +11,7 @@ from buildfarm.build.junit import FILE_LIMIT_BYTES, Report, read_junit
 from buildfarm.build.sandbox import Limits, Ran, Wanted, run_in_sandbox
 from buildfarm.errors import PackageFault
 from buildfarm.job import UnitTestJob
+from buildfarm.process import signal_name
 from buildfarm.stages.lint import what_was_checked
 from buildfarm.stages.runner import StageContext
 from buildfarm.verdict import Outcome, Verdict
@@ -169,7 +169,7 @@ def _decide(job: UnitTestJob, ran: Ran, report: Report | None, percent: float | 
 def _describe_status(job: UnitTestJob, ran: Ran) -> str:
     assert ran.status is not None
     if ran.status < 0:
-        return f"the tests were killed by {signal.Signals(-ran.status).name}"
+        return f"the tests were killed by {signal_name(-ran.status)}"
     if ran.status == PYTEST_NO_TESTS and any("pytest" in word for word in job.command[:3]):
         return "pytest found no tests"
     named = UNITTEST_FAILURE.findall(ran.output)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from buildfarm import process
+from buildfarm.build.coverage import read_percent
 from buildfarm.build.pylint import Score
+from buildfarm.errors import PackageFault
 from buildfarm.job import CoverageJob, LintJob, UnitTestJob
 from buildfarm.stages.lint import describe
 from buildfarm.verdict import Verdict
@@ -18,6 +23,8 @@ PYTEST = UnitTestJob(
     ("python3", "-m", "pytest", "--junitxml=report.xml"), "report.xml", packages=("python3-pytest",)
 )
 UNITTEST = UnitTestJob(("python3", "-m", "unittest", "discover", "-v"), packages=("python3",))
+
+COUNTS = '{"score": %s, "statements": 1, "fatal": 0, "error": 0, "warning": 0, "refactor": 0, "convention": 0}'
 
 
 def shell(script: str, **more: Any) -> UnitTestJob:
@@ -170,6 +177,9 @@ def test_a_gigabyte_of_output_fails_in_bounded_space(bench: Bench) -> None:
         ("ln -s /etc/passwd r.xml", "the JUnit report r.xml is no regular file"),
         ("echo '<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>' > r.xml", "no JUnit XML"),
         ("echo '<testsuite>' > r.xml", "no JUnit XML"),
+        ("""echo '<?xml version="1.0" encoding="foo"?><testsuite/>' > r.xml""", "no JUnit XML"),
+        ("""echo '<?xml version="1.0" encoding="utf-7"?><testsuite/>' > r.xml""", "no JUnit XML"),
+        ("""echo '<?xml version="1.0" encoding="idna"?><testsuite/>' > r.xml""", "no JUnit XML"),
     ],
 )
 def test_hostile_reports_are_refused(bench: Bench, script: str, reason: str) -> None:
@@ -177,6 +187,55 @@ def test_hostile_reports_are_refused(bench: Bench, script: str, reason: str) -> 
 
     assert result.verdict is Verdict.FAIL
     assert reason in result.reason
+
+
+@pytest.mark.parametrize("encoding", ["foo", "utf-7", "idna"])
+def test_a_coverage_report_in_a_strange_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "coverage.xml"
+    path.write_text(f'<?xml version="1.0" encoding="{encoding}"?><coverage lines-valid="1" lines-covered="1"/>')
+
+    with pytest.raises(PackageFault, match="cannot be read"):
+        read_percent(path)
+
+
+@pytest.mark.parametrize("number", [9, 34, 35, 64])
+def test_a_death_by_any_signal_is_told(bench: Bench, number: int) -> None:
+    names = {9: "SIGKILL", 34: "SIGRTMIN", 35: "SIGRTMIN+1", 64: "SIGRTMAX"}
+    script = f"import os; os.kill(os.getpid(), {number})"
+
+    result = bench.stage("unittest", unittest=UnitTestJob(("python3", "-c", script), packages=("python3",)))
+
+    assert (result.verdict, result.reason) == (Verdict.FAIL, f"the tests were killed by {names[number]}")
+
+
+def test_a_tool_that_died_of_a_real_time_signal_can_be_told_of() -> None:
+    finished = process.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 35)"], timeout_s=60)
+
+    assert process.how_it_ended(finished) == "was killed by SIGRTMIN+1"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 4000,
+        '{"score": 10}',
+        COUNTS % '"10"',
+        COUNTS % "NaN",
+        COUNTS % "null",
+        COUNTS % "true",
+    ],
+)
+def test_whatever_a_plugin_writes_for_the_score_is_the_packages_fault(bench: Bench, written: str) -> None:
+    hook = f"import atexit, os; open('/build/home/score.json', 'w').write({written!r}); os._exit(0)"
+    (bench.tree / "pylintrc").write_text(f"[MAIN]\ninit-hook={hook.replace('%', '%%')}\n")
+
+    result = bench.stage("lint", lint=LintJob(("tally",)))
+
+    assert result.verdict is Verdict.FAIL
+    assert result.reason.startswith("pylint's score cannot be read")
 
 
 def test_coverage_below_its_floor_fails_with_both_numbers(bench: Bench) -> None:
