@@ -7,11 +7,16 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ppa_tools.archives.errors import ArchiveError
+
 CHUNK_BYTES = 1 << 20
+LOCK_TIMEOUT_S = 300.0
+LOCK_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,22 @@ def sync_directories(directories: Iterable[Path]) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file, among threads and processes alike; waits for whoever has it."""
+def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold an exclusive lock on a file, among threads and processes alike; waits for whoever has it.
+
+    Raises ArchiveError when that takes longer than ``timeout_s``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout_s
     with path.open("ab") as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise ArchiveError(
+                        f"another process holds {path} for more than {timeout_s:g} s; fuser {path} names it"
+                    ) from None
+                time.sleep(LOCK_POLL_S)
         yield

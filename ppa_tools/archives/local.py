@@ -312,11 +312,6 @@ class LocalArchive:
         found.sort(key=lambda publication: version_key(publication.source.version), reverse=True)
         return tuple(sorted(found, key=lambda publication: (publication.source.series, publication.source.source)))
 
-    def find_publication(self, address: Address, series: str, source: str, version: str) -> Publication | None:
-        """One source version in a series, its newest publication where there were several."""
-        found = self.publications(address, series=series, source=source, version=version)
-        return max(found, key=lambda publication: publication.source.id, default=None)
-
     def history(self, address: Address, *, series: str = "", source: str = "") -> tuple[Event, ...]:
         """What happened to a PPA's packages, oldest first."""
         ppa = self.ppa(address)

@@ -14,8 +14,9 @@ import pytest
 
 from ppa_tools import openpgp
 from ppa_tools.address import Address
+from ppa_tools.archives.durable import locked
 from ppa_tools.archives.errors import ArchiveError, UnknownPPA, UploadRefused
-from ppa_tools.archives.local import LocalArchive, Receipt, Status
+from ppa_tools.archives.local import LocalArchive, Publication, Receipt, Status
 from tests.archive.conftest import (
     PPA,
     SERIES,
@@ -40,6 +41,12 @@ def accept_debs(archive: LocalArchive, changes: Path, arch: str = "") -> Receipt
     )
     archive.publish(PPA)
     return receipt
+
+
+def find_publication(archive: LocalArchive, version: str) -> Publication:
+    found = archive.publications(PPA, series=SERIES, source="hello", version=version)
+    assert len(found) == 1
+    return found[0]
 
 
 def state(archive: LocalArchive) -> Any:
@@ -334,13 +341,11 @@ def test_binaries_of_the_older_source_stay_until_the_newer_ones_arrive(
     accept_debs(archive, make_binaries(tmp_path / "b2", version="1.1-1", packages=both))
     assert packages.read_text().count("Version: 1.1-1") == 2
     assert "1.0-1" not in packages.read_text()
-    old = archive.find_publication(PPA, SERIES, "hello", "1.0-1")
-    assert old is not None
+    old = find_publication(archive, "1.0-1")
     assert old.source.span.status is Status.SUPERSEDED
     assert {one.span.status for one in old.binaries} == {Status.SUPERSEDED}
     assert {one.span.end_why for one in old.binaries} == {"hello 1.1-1 has come"}
-    new = archive.find_publication(PPA, SERIES, "hello", "1.1-1")
-    assert new is not None
+    new = find_publication(archive, "1.1-1")
     assert new.built_on == (architecture(),)
     assert old.source.span.superseded_by_id == new.source.id
 
@@ -353,8 +358,7 @@ def test_binaries_that_come_after_newer_ones_are_kept_but_not_shown(
     accept_debs(archive, make_binaries(tmp_path / "b2", version="1.1-1"))
     late = accept_debs(archive, make_binaries(tmp_path / "b1"))
     assert late.notes == ("hello 1.0-1 is superseded already: hello 1.1-1 was built before it",)
-    found = archive.find_publication(PPA, SERIES, "hello", "1.0-1")
-    assert found is not None
+    found = find_publication(archive, "1.0-1")
     assert [one.span.status for one in found.binaries] == [Status.SUPERSEDED]
 
 
@@ -561,3 +565,11 @@ def test_an_unknown_ppa_or_series_is_named(archive: LocalArchive, tmp_path: Path
         archive.publications(Address("local", "no", "such"))
     with pytest.raises(UnknownPPA, match="no series sid; it has bookworm"):
         archive.accept_source(PPA, "sid", tmp_path, "x.changes")
+
+
+def test_a_lock_that_is_never_released_is_told_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "locks/trunk"
+    with locked(path), pytest.raises(ArchiveError, match=f"another process holds {path}"), locked(path, 0.1):
+        pass
+    with locked(path, 0.1):
+        pass
