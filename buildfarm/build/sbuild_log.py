@@ -109,7 +109,7 @@ class Judgement:
 
 
 def bounded_lines(file: BinaryIO) -> Iterator[str]:
-    """The lines of a log, each cut at ``LINE_LIMIT`` characters: a build may print a gigabyte without a newline."""
+    """The lines of a log, each cut at ``LINE_LIMIT`` characters: a build may print a gigabyte without one."""
     while start := file.readline(LINE_LIMIT_BYTES):
         rest = start
         while rest and not rest.endswith(b"\n"):

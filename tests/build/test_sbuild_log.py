@@ -88,7 +88,7 @@ def test_any_text_can_be_read(lines: list[str]) -> None:
     assert read_log(lines).summary is None or any(line.startswith("| Summary") for line in lines)
 
 
-def test_what_a_configure_script_says_and_survives_is_not_taken_for_the_failure():
+def test_what_a_configure_script_says_and_survives_is_not_taken_for_the_failure() -> None:
     noise = ["sh: 1: build-aux/git-version-gen: not found", "checking for gawk... cannot find gawk"]
     assert read_log([*noise, "FAIL: tests/hello-1", "make[1]: *** [Makefile:9: check] Error 1"]).errors == (
         "FAIL: tests/hello-1",
