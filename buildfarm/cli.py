@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from buildfarm import __version__
-from buildfarm.errors import FarmError, UsageError
+from buildfarm.errors import FarmError, FarmTrouble, UsageError
 
 # name -> one line for --help; the module is buildfarm.commands.<name>, with configure(parser) and run(args).
 COMMANDS = {
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except FarmError as error:
         print(f"buildfarm {args.command}: {error}", file=sys.stderr)
-        return 1
+        return 3 if isinstance(error, FarmTrouble) else 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -59,16 +59,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="buildfarm", description="A packaging and regression build farm.")
+    parser = argparse.ArgumentParser(
+        prog="buildfarm", description="A packaging and regression build farm.", allow_abbrev=False
+    )
     parser.add_argument("--version", action="version", version=f"buildfarm {__version__}")
     parser.add_argument("--home", metavar="DIR", help="where the farm keeps its state (default: var/)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    wanted = next((word for word in words if word in COMMANDS), None)
+    wanted = _command_in(words)
     for name, summary in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == wanted:
             importlib.import_module(f"buildfarm.commands.{name}").configure(sub)
     return parser
+
+
+def _command_in(words: Sequence[str]) -> str | None:
+    """The first word that is no option, nor an option's value."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--home":
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 if __name__ == "__main__":

@@ -308,10 +308,10 @@ def answers(farm: Farm, name: str) -> bool:
     """Whether a part does its work: serves its pages, or is attached to the master."""
     settings = farm.settings
     if name == "archive":
-        return _get(settings.archive_url + "/") is not None
+        return _get(settings.archive_local_url + "/") is not None
     if name == "master":
-        return _get(f"http://{settings.web.host}:{settings.web.port}/api/v2/application.spec") is not None
-    text = _get(f"http://{settings.web.host}:{settings.web.port}/api/v2/workers?name={name}")
+        return _get(f"{settings.web_local_url}/api/v2/application.spec") is not None
+    text = _get(f"{settings.web_local_url}/api/v2/workers?name={name}")
     return text is not None and any(worker["connected_to"] for worker in json.loads(text)["workers"])
 
 

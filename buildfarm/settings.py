@@ -97,12 +97,22 @@ class Settings:
     @property
     def web_url(self) -> str:
         """The address of the web status, with a slash at its end."""
-        return self.web.url or f"http://{self.web.host}:{self.web.port}/"
+        return self.web.url or f"{self.web_local_url}/"
+
+    @property
+    def web_local_url(self) -> str:
+        """Where the farm itself asks its web status, without a slash at its end; a proxy may serve ``web_url``."""
+        return _http_url(self.web.host, self.web.port)
 
     @property
     def archive_url(self) -> str:
-        """The address of the embedded archive, without a slash at its end."""
-        return (self.archive.url or f"http://{self.archive.host}:{self.archive.port}").rstrip("/")
+        """The address of the embedded archive that apt and people are given, without a slash at its end."""
+        return (self.archive.url or self.archive_local_url).rstrip("/")
+
+    @property
+    def archive_local_url(self) -> str:
+        """Where the farm itself reaches its archive, without a slash at its end; a proxy may serve ``archive_url``."""
+        return _http_url(self.archive.host, self.archive.port)
 
     @property
     def logs(self) -> Path:
@@ -138,6 +148,10 @@ class Settings:
     def history_file(self) -> Path:
         """What ran and its results (SQLite)."""
         return self.home / "history.sqlite"
+
+
+def _http_url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def find_root(start: Path) -> Path:

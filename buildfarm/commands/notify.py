@@ -25,8 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--url", default="", metavar="WEB_URL", help="the farm's web status (default: from farm.toml)"
     )
     parser.epilog = (
-        "At least one of --recipe, --location and --branch. Exit status: 0 the farm took it, 1 it did not"
-        " (it polls all the same), 2 wrong usage."
+        "At least one of --recipe, --location and --branch. Exit status: 0 the farm took it, 2 wrong usage,"
+        " 3 it did not (it polls all the same)."
     )
 
 

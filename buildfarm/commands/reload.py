@@ -27,7 +27,8 @@ LIMIT_S = 60.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """No arguments."""
     parser.epilog = (
-        "Exit status: 0 taken up, 1 recipes were left out or the master kept what it had, 2 farm.toml is unusable."
+        "Exit status: 0 taken up, 1 recipes were left out, 2 farm.toml is unusable,"
+        " 3 the master kept what it had or does not answer."
     )
 
 

@@ -19,7 +19,7 @@ from buildfarm.parts import (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments."""
-    parser.epilog = "Exit status: 0 every part runs, 1 one could not be started."
+    parser.epilog = "Exit status: 0 every part runs, 2 farm.toml is unusable, 3 a part could not be started."
     parser.add_argument("--foreground", metavar="PART", help="be this part, in the foreground (for systemd)")
 
 

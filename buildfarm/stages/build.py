@@ -172,7 +172,7 @@ def _own_ppa(context: StageContext, assumed: list[str]) -> tuple[sbuild.ExtraRep
         return ()
     from buildfarm.build.ppa_source import find_ppa
 
-    found = find_ppa(address, context.series, context.settings.archive_url)
+    found = find_ppa(address, context.series, context.settings.archive_local_url)
     if isinstance(found, str):
         assumed.append(found)
         return ()

@@ -45,13 +45,13 @@ def _publish(context: StageContext, address: Address) -> Outcome:
     changes_file, files = find_upload(context.workspace.directory("build", context.target))
     changes = read_signed_changes(changes_file)
     source, version = changes.source, changes.source_version
-    client = UploadClient(context.settings.archive_url, _read_token(context))
+    client = UploadClient(context.settings.archive_local_url, _read_token(context))
     assumed: tuple[str, ...]
     if client.published_build(address, series, source, version, architecture).built:
         assumed = (f"the archive has the {architecture} binaries of {source} {version} from an earlier attempt",)
         receipt: dict[str, object] = {"archive": str(address), "already": True}
     else:
-        context.say(f"sending {changes_file.name} to {context.settings.archive_url}")
+        context.say(f"sending {changes_file.name} to {context.settings.archive_local_url}")
         ledger = open_upload_ledger(context, "publish", str(address), changes_file)
         sent = client.upload(address, series, changes_file, files, ledger, architecture=architecture)
         assumed, receipt = sent.notes, asdict(sent)

@@ -111,8 +111,8 @@ def _send_to_local(
 ) -> tuple[dict[str, object], tuple[str, ...]]:
     from ppa_tools.archives.upload_client import UploadClient
 
-    context.say(f"sending {changes_file.name} to {context.settings.archive_url}")
-    receipt = UploadClient(context.settings.archive_url).upload(
+    context.say(f"sending {changes_file.name} to {context.settings.archive_local_url}")
+    receipt = UploadClient(context.settings.archive_local_url).upload(
         address, context.series, changes_file, files, ledger
     )
     assumed = ("the archive has it already: an earlier attempt was accepted",) if receipt.already else ()

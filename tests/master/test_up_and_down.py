@@ -73,7 +73,7 @@ def test_down_wait_lets_what_runs_end(farm):
 def test_a_port_that_somebody_else_has_is_said_in_a_sentence(farm):
     with socket.create_server(("127.0.0.1", farm.settings.web.port)):
         refused = farm.cli("up", check=False)
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert f"master cannot start: port {farm.settings.web.port} is in use" in refused.stderr
     assert "farm.toml" in refused.stderr
 
@@ -85,7 +85,7 @@ def test_a_farm_that_never_ran_says_so_and_what_to_do(farm):
     assert "buildfarm up" in status.stdout
     for command in ("reload", "follow"):
         refused = farm.cli(command, check=False)
-        assert refused.returncode in (1, 2)
+        assert refused.returncode in (2, 3)
         assert "buildfarm up" in refused.stderr
     assert "nothing of the farm runs here" in farm.down().stdout
 
@@ -97,7 +97,7 @@ def test_a_reload_of_broken_settings_keeps_what_was_and_says_so(farm):
     good = (farm.root / "farm.toml").read_text()
     (farm.root / "farm.toml").write_text(good + '[hooks]\nsecret_files = {gitbug = "x"}\n')
     refused = farm.cli("reload", check=False)
-    assert refused.returncode == 1
+    assert refused.returncode == 3
     assert "kept its old configuration" in refused.stderr
     assert "no forge 'gitbug'" in refused.stderr
     assert "Traceback" not in refused.stderr

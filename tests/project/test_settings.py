@@ -40,3 +40,13 @@ def test_a_setting_that_cannot_be_is_refused_and_its_own_file_named(
     with pytest.raises(UsageError, match=said) as caught:
         load_settings(tmp_path, {})
     assert caught.value.where == str(file)
+
+
+def test_the_farm_itself_uses_host_and_port_whatever_people_are_given(tmp_path: Path) -> None:
+    (tmp_path / "farm.toml").write_text(
+        '[archive]\nhost = "::1"\nurl = "https://ppa.example.org/"\n[web]\nhost = "::1"\n'
+    )
+    settings = load_settings(tmp_path, {})
+    assert settings.archive_url == "https://ppa.example.org"
+    assert settings.archive_local_url == "http://[::1]:8011"
+    assert settings.web_url == "http://[::1]:8010/"

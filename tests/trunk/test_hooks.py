@@ -241,7 +241,7 @@ def test_notify_says_whether_the_farm_took_it(farm, tmp_path):
     assert farm.heard(1) == [{"location": "/srv/x", "branch": "main", "recipe": "hello"}]
     farm.status = 400
     done = buildfarm(*words, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "no recipe here watches that" in done.stderr
 
 
