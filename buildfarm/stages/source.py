@@ -67,7 +67,8 @@ def write_entry(
     """The changelog entry that says which commit this is; dated by the commit."""
     trunk = revisions[""]
     parts = [f"With {name} from {_describe(part)}." for name, part in revisions.items() if name]
-    automated = f"Automated build of {context.job.recipe} from {_describe(trunk)}."
+    # Not the recipe's name: a commit under a renamed recipe is the same version, so it must be the same bytes.
+    automated = f"Automated build from {_describe(trunk)}."
     return Entry(
         source=info.source,
         version=version,

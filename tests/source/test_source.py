@@ -80,7 +80,7 @@ def test_the_changelog_says_which_commit_this_is(package: Package) -> None:
         "low",
     )
     text = "\n".join(newest.changes())
-    assert "Automated build of hello-daily from /srv/hello.git (main) at revision 12 (abcdef1234)." in text
+    assert "Automated build from /srv/hello.git (main) at revision 12 (abcdef1234)." in text
     assert "[ Ada Lövelace <ada@example.org> ]\n  * Greet more loudly" in text
     assert newest.author == "Build Farm <farm@example.org>"
     assert newest.date == "Tue, 14 Nov 2023 22:13:20 +0000"
@@ -155,6 +155,14 @@ def test_one_commit_gives_the_same_bytes_anywhere(make_package: MakePackage, nat
         made.append(digests(package))
     assert made[0] == made[1]
     assert len(made[0]) == (4 if native else 5)
+
+
+def test_a_renamed_recipe_gives_the_same_bytes(make_package: MakePackage) -> None:
+    old, new = make_package("one"), make_package("two")
+    new.set_job(recipe="hello-renamed")
+    for package in (old, new):
+        assert package.run_up_to("source").verdict is Verdict.PASS
+    assert digests(old) == digests(new)
 
 
 @pytest.mark.parametrize("committed_at", [-5, 4_000_000_000, 10**15])
