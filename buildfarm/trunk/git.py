@@ -14,7 +14,7 @@ from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.files import remove_tree
 from buildfarm.job import Branch
 from buildfarm.process import Finished, how_it_ended, run
-from buildfarm.trunk.location import local_path, locked, mirror_path, reaching_environment
+from buildfarm.trunk.location import local_path, locked, mirror_path, reaching_environment, redact
 from buildfarm.trunk.model import (
     DEFAULT_LIMITS,
     Merge,
@@ -34,6 +34,7 @@ OBJECT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 ABBREVIATED_ID = re.compile(r"[0-9a-f]{4,63}")
 READ_LIMIT_S = 300.0
 LOG_CHUNK = 200
+REASON_LIMIT = 300  # characters
 # Fields of %(...) are cut by git itself, so that a hostile message cannot fill our memory.
 LOG_FORMAT = "%H%x00%<(250,trunc)%an%x00%<(250,trunc)%ae%x00%ct%x00%<(250,trunc)%s%x00"
 
@@ -158,7 +159,7 @@ class GitTrunk:
         if "No space left" in finished.error_text:
             return FarmTrouble("the disk is full", details=finished.tail(5), resolution="Free room on it.")
         return FarmTrouble(
-            f"the trunk cannot be read: git {how_it_ended(finished)}",
+            f"the trunk cannot be read: {_why_unreachable(finished)}",
             where=self.branch.location,
             details=finished.tail(10),
             resolution="Check the location in the recipe, and that the farm's user may read it from this machine.",
@@ -324,6 +325,19 @@ def _git(
         cwd=cwd or Path("/"),
         input_bytes=input_bytes,
     )
+
+
+def _why_unreachable(finished: Finished) -> str:
+    """git's own last word on why a repository cannot be read, or how it ended when it had none."""
+    how = f"git {how_it_ended(finished)}"
+    if finished.timed_out or finished.output_limit_hit or finished.returncode < 0:
+        return how
+    # That sentence only follows what went wrong: git's own line, or ssh's.
+    said = finished.error_text.partition("fatal: Could not read from remote repository")[0].splitlines()
+    lines = [line.strip() for line in said if line.strip()]
+    fatal = [line for line in lines if line.startswith("fatal: ")]
+    last = show_path(redact((fatal or lines or [how])[-1])).removeprefix("fatal: ").rstrip(":")
+    return last if len(last) <= REASON_LIMIT else last[: REASON_LIMIT - 1] + "…"
 
 
 def _environment() -> dict[str, str]:

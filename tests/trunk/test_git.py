@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -423,13 +424,13 @@ def test_a_trunk_may_belong_to_another_user(git_repository, cache, tmp_path):
 
 
 def test_an_unreachable_trunk_is_the_farms_trouble_and_says_what_to_do(cache, tmp_path):
-    for location in (
-        str(tmp_path / "nowhere"),
-        "git://127.0.0.1:1/x",
-        "http://127.0.0.1:1/x.git",
-        "ssh://127.0.0.1:1/x",
+    for location, why in (
+        (str(tmp_path / "nowhere"), f"'{tmp_path}/nowhere' does not appear to be a git repository"),
+        ("git://127.0.0.1:1/x", "unable to connect to 127.0.0.1"),
+        ("http://127.0.0.1:1/x.git", "unable to access 'http://127.0.0.1:1/x.git/': Failed to connect"),
+        ("ssh://127.0.0.1:1/x", "ssh: connect to host 127.0.0.1 port 1: Connection refused"),
     ):
-        with pytest.raises(FarmTrouble, match="cannot be read") as caught:
+        with pytest.raises(FarmTrouble, match=re.escape(f"the trunk cannot be read: {why}")) as caught:
             open_trunk(Branch("git", location, "main"), cache).tip()
         assert caught.value.where == location
         assert caught.value.resolution
