@@ -17,9 +17,18 @@ from buildfarm.pipeline import stages_of, tasks_of
 from buildfarm.settings import Settings
 from buildfarm.verdict import Verdict
 
-STYLES = {"pass": "green", "fail": "bold red", "error": "yellow", "skipped": "dim", "running": "cyan", "": "dim"}
-MARKS = {"pass": "✓", "fail": "✗", "error": "!", "skipped": "–", "running": "▸", "": "·"}
+STYLES = {
+    "pass": "green",
+    "fail": "bold red",
+    "error": "yellow",
+    "skipped": "dim",
+    "running": "cyan",
+    "waiting": "dim",
+    "": "dim",
+}
+MARKS = {"pass": "✓", "fail": "✗", "error": "!", "skipped": "–", "running": "▸", "waiting": "·", "": "·"}
 REFRESH_S = 0.25
+SHOWN_RUNS = 3
 
 
 def follow(
@@ -98,7 +107,7 @@ def stage_state(row: Any, now: float, *, ended: bool) -> tuple[str, float | None
     if row is None:
         return "", None, ""
     if row.verdict is None:
-        return ("" if ended else "running"), now - row.started_at, ""
+        return ("", None, "") if ended else ("running", now - row.started_at, "")
     return row.verdict, row.finished_at - row.started_at, row.reason
 
 
@@ -121,6 +130,32 @@ def new_lines(history: History, run: Run, said: set[tuple[str, ...]]) -> list[st
             f"{run.run_id:18} {MARKS[run.verdict.value]} {run.verdict:7} in all {seconds:.0f} s: {run.summary}"
         )
     return lines
+
+
+def shown_runs(history: History, recipe: str = "") -> tuple[Run, ...]:
+    """What is worth a table now: the open runs that have begun, or else the last one that ended."""
+    begun = tuple(run for run in history.open_runs(recipe) if history.stage_rows(run))
+    return begun[:SHOWN_RUNS] or history.recent_runs(1, recipe)
+
+
+def waiting_words(history: History, recipe: str = "") -> str:
+    """What ``shown_runs`` leaves out, in a line."""
+    waiting = len(history.open_runs(recipe)) - sum(run.verdict is None for run in shown_runs(history, recipe))
+    more = f"{waiting} more {'waits' if waiting == 1 else 'wait'}; " if waiting > 0 else "waiting for commits; "
+    return more + "Ctrl-C ends"
+
+
+def state_words(history: History, run: Run, now: float) -> tuple[str, str]:
+    """How a run stands: its verdict, ``running`` or ``waiting``; and why it waits, where it is to try again."""
+    if run.verdict is not None:
+        return run.verdict.value, ""
+    tasks = history.tasks(run)
+    later = [task for task in tasks if task.state == "waiting" and task.not_before > now]
+    if any(task.state == "submitted" for task in tasks):
+        return "running", ""
+    if later:
+        return "waiting", f"tries again in {later[0].not_before - now:.0f} s: {later[0].reason}"
+    return "waiting", ""
 
 
 def failures(history: History, runs: Sequence[Run], settings: Settings) -> list[str]:

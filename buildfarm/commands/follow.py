@@ -32,14 +32,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.run:
         terminal.follow(
             history,
-            lambda: [
-                one
-                for number, one in enumerate(history.recent_runs(6, args.recipe))
-                if number == 0 or one.verdict is None
-            ][::-1],
+            lambda: terminal.shown_runs(history, args.recipe),
             console,
             done=lambda _runs: False,
-            note=lambda: "waiting for commits; Ctrl-C ends",
+            note=lambda: terminal.waiting_words(history, args.recipe),
         )
         return 0
     missing = [name for name in args.run if history.run(name) is None]

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
             import json
 
             text = sys.stdin.read() if args.job == "-" else Path(args.job).read_text(encoding="utf-8")
-            workspace.write_job(Job.from_json(json.loads(text)))
+            take_job(workspace, Job.from_json(json.loads(text)))
         workspace.read_job()
     except FileNotFoundError as error:
         raise UsageError(
@@ -59,3 +59,17 @@ def run(args: argparse.Namespace) -> int:
     finally:
         kill_descendants()
     return result.verdict.exit_status
+
+
+def take_job(workspace: Workspace, job: Job) -> None:
+    """Keep a job in a workspace; one that another commit left here (an earlier history's) is emptied first."""
+    try:
+        kept = workspace.read_job()
+    except (FileNotFoundError, ValueError):
+        kept = None
+    if kept is not None and (kept.recipe, kept.revision) != (job.recipe, job.revision):
+        from buildfarm.build.namespaces import remove_owned_tree
+
+        remove_owned_tree(workspace.path)
+    if kept != job:
+        workspace.write_job(job)

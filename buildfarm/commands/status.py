@@ -9,7 +9,7 @@ from pathlib import Path
 
 from buildfarm.farm import Farm, open_farm
 from buildfarm.history import Run, open_history
-from buildfarm.parts import living, part_names
+from buildfarm.parts import living, part_names, running_parts
 
 LITTLE_DISK_BYTES = 5 * 1024**3
 
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the farm's state."""
-    from buildfarm.terminal import MARKS, short_revision
+    from buildfarm.terminal import MARKS, short_revision, state_words
 
     farm = open_farm()
     settings = farm.settings
@@ -38,28 +38,36 @@ def run(args: argparse.Namespace) -> int:
         return 1 if missing else 0
     history = open_history(settings.history_file)
     for recipe, (trouble, since) in history.troubles().items():
+        if recipe not in farm.book.recipes:
+            continue
         print(f"trunk of {recipe} cannot be looked at for {_age(now - since)}: {trouble}")
     runs: tuple[Run, ...] = history.recent_runs(args.runs)
     print("\nlast runs" if runs else "\nno runs yet: the first commit to a watched trunk begins one")
     for one in runs:
-        state = one.verdict.value if one.verdict else "running"
+        state, why = state_words(history, one, now)
         age = _age(now - (one.ended_at or one.seen_at))
         print(
             f"  {MARKS[state]} {state:8} {one.run_id:20} {short_revision(one):16}"
             f"  {age:>6} ago  {one.summary[:50]}"
         )
+        if why:
+            print(f"             {why}")
     return 1 if missing else 0
 
 
 def _print_parts(farm: Farm, now: float) -> int:
     missing = 0
-    for name in part_names(farm):
+    wanted = part_names(farm)
+    for name in (*wanted, *(name for name in running_parts(farm.settings) if name not in wanted)):
         one = living(farm.settings, name)
         if one is None:
             missing += 1
             print(f"{name:12} does not run")
         else:
-            print(f"{name:12} process {one.pid}, up {_age(now - one.started_at)}, {_resident_mb(one.pid)} MB")
+            left = "" if name in wanted else "; farm.toml does not ask for it: `buildfarm down` stops it, too"
+            print(
+                f"{name:12} process {one.pid}, up {_age(now - one.started_at)}, {_resident_mb(one.pid)} MB{left}"
+            )
     return missing
 
 

@@ -11,7 +11,11 @@ from buildfarm.verdict import StageResult, Verdict
 
 def explain(run: Run, result: StageResult, settings: Settings) -> str:
     """What a person reads about a stage that did not pass: what, where, evidence, what to do, how to reproduce."""
-    whose = "the package's" if result.verdict is Verdict.FAIL else "the farm's own trouble; it is tried again"
+    whose = (
+        "the package's"
+        if result.verdict is Verdict.FAIL
+        else "the farm's own trouble; tried again while tries are left"
+    )
     parts = [
         f"{result.stage} {result.target}".rstrip() + f": {result.verdict} ({whose})",
         f"{result.where}: {result.reason}" if result.where else result.reason,

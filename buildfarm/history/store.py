@@ -309,10 +309,23 @@ class History:
             return tuple((_run_by_key(connection, task.run), task) for task in found)
 
     def next_due_at(self) -> float | None:
-        """When the next waiting task may start, in epoch seconds; None when none waits."""
-        query = sa.select(sa.func.min(tasks.c.not_before)).where(tasks.c.state == "waiting")
+        """When the next task's time will come, in epoch seconds; None when every time has come.
+
+        What still waits past its time is held by an earlier commit, whose end tells of itself.
+        """
+        query = sa.select(sa.func.min(tasks.c.not_before)).where(
+            tasks.c.state == "waiting", tasks.c.not_before > self._clock()
+        )
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
+
+    def open_runs(self, recipe: str = "") -> tuple[Run, ...]:
+        """The runs that have no verdict yet, oldest first."""
+        query = sa.select(runs).where(runs.c.verdict.is_(None)).order_by(runs.c.id)
+        if recipe:
+            query = query.where(runs.c.recipe == recipe)
+        with self._engine.connect() as connection:
+            return tuple(_run(row) for row in connection.execute(query))
 
     def record_change(self, run: Run, change_id: int) -> None:
         """Keep the number of the Buildbot change that shows a run's commit."""

@@ -14,15 +14,17 @@ from buildbot.data import resultspec
 from buildbot.process.results import CANCELLED, SUCCESS
 from buildbot.util.twisted import async_to_deferred
 from twisted.internet import defer, threads
+from twisted.internet.task import LoopingCall
 from twisted.python import log
 from twisted.python.threadpool import ThreadPool
 
 from buildfarm.history import History, Run, Task
-from buildfarm.pipeline import TaskKey, stages_of
+from buildfarm.pipeline import stages_of
 from buildfarm.trunk import redact
 from buildfarm.verdict import Verdict
 
 SCHEDULER = "farm"
+HEARTBEAT_S = 60.0
 
 
 class Dispatcher:
@@ -36,6 +38,8 @@ class Dispatcher:
         self._timer: Any = None
         self._consumer: Any = None
         self._running = False
+        # Whatever a passing trouble (a full disk, a locked database) made us miss is taken up again.
+        self._heartbeat = LoopingCall(self._take_up)
 
     @async_to_deferred
     async def start(self) -> None:
@@ -44,12 +48,14 @@ class Dispatcher:
         self._consumer = await self._master.mq.startConsuming(
             lambda _key, message: self._on_complete(message), ("buildsets", None, "complete")
         )
-        await self._lock.run(self._recover)
-        self.wake()
+        self._heartbeat.clock = self._master.reactor
+        self._heartbeat.start(HEARTBEAT_S)
 
     def stop(self) -> None:
         """End: nothing further is given out."""
         self._running = False
+        if self._heartbeat.running:
+            self._heartbeat.stop()
         if self._consumer is not None:
             self._consumer.stopConsuming()
             self._consumer = None
@@ -60,6 +66,14 @@ class Dispatcher:
         if self._running:
             self._cancel_timer()
             self._lock.run(self._give_out).addErrback(log.err, "giving out tasks")
+
+    @async_to_deferred
+    async def _take_up(self) -> None:
+        try:
+            await self._lock.run(self._recover)
+        except Exception:  # noqa: BLE001 (told in full; the next heartbeat tries again)
+            log.err(None, "taking up what was left")
+        self.wake()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None and self._timer.active():
@@ -82,37 +96,44 @@ class Dispatcher:
 
     @async_to_deferred
     async def _give_out(self) -> None:
-        for run, task in await self._in_thread(self._history.due_tasks):
+        for run, due in await self._in_thread(self._history.due_tasks):
             if not self._running:
                 return
-            await self._submit(run, task)
+            try:
+                await self._submit(run, due)
+            except Exception:  # noqa: BLE001 (one task's trouble is not the others')
+                log.err(None, f"giving out {due.key} of {run.run_id}; the next heartbeat tries again")
         due_at = await self._in_thread(self._history.next_due_at)
         if due_at is not None and self._running:
-            # A task can be past its time and held only by an earlier commit's: its end wakes us.
-            delay = due_at - self._master.reactor.seconds()
-            if delay > 0:
-                self._timer = self._master.reactor.callLater(delay, self.wake)
+            delay = max(0.0, due_at - self._master.reactor.seconds())
+            self._timer = self._master.reactor.callLater(delay, self.wake)
 
     @async_to_deferred
-    async def _submit(self, run: Run, task: Task) -> None:
-        change_id = run.change_id
-        if change_id is None:
-            change_id = await self._add_change(run)
-        task = await self._in_thread(self._history.start_attempt, task)
-        change = await self._master.db.changes.getChange(change_id)
-        builder_id: int = await self._master.data.updates.findBuilderId(queue_name(task.key.group))
+    async def _submit(self, run: Run, due: Task) -> None:
+        change = await self._change_of(run)
+        begun = await self._in_thread(self._history.start_attempt, due)
+        builder_id: int = await self._master.data.updates.findBuilderId(queue_name(begun.key.group))
         buildset, _ = await self._master.data.updates.addBuildset(
             waited_for=False,
             scheduler=SCHEDULER,
             sourcestamps=[change.sourcestampid],
-            reason=f"{run.run_id}: {task.key}" + (f", attempt {task.attempts}" if task.attempts > 1 else ""),
-            properties=task_properties(run, task),
+            reason=f"{run.run_id}: {begun.key}" + (f", attempt {begun.attempts}" if begun.attempts > 1 else ""),
+            properties=task_properties(run, begun),
             builderids=[builder_id],
-            external_idstring=attempt_name(run, task),
+            external_idstring=attempt_name(run, begun),
             # Of two due builds the older commit's goes first; uploads and sources before builds.
-            priority=0 if task.key.group == "build" else 1,
+            priority=0 if begun.key.group == "build" else 1,
         )
-        await self._in_thread(self._history.record_buildset, task, buildset)
+        await self._in_thread(self._history.record_buildset, begun, buildset)
+
+    @async_to_deferred
+    async def _change_of(self, run: Run) -> Any:
+        if run.change_id is not None:
+            change = await self._master.db.changes.getChange(run.change_id)
+            # A new Buildbot database counts from one again: the number may be another commit's now, or nobody's.
+            if change is not None and (change.revision, change.project) == (run.revision, run.recipe):
+                return change
+        return await self._master.db.changes.getChange(await self._add_change(run))
 
     @async_to_deferred
     async def _add_change(self, run: Run) -> int:
@@ -137,14 +158,12 @@ class Dispatcher:
 
     @async_to_deferred
     async def _complete(self, name: str, results: int) -> None:
-        run_id, group, series, architecture, attempt = name.split("|")
-        run = await self._in_thread(self._history.run, run_id)
+        run = await self._in_thread(self._history.run, name.partition("@")[0])
         if run is None:
             return
-        key = TaskKey(group, series, architecture)
-        for task in await self._in_thread(self._history.tasks, run):
-            if task.key == key and task.attempts == int(attempt):
-                await self._settle(run, task, results)
+        for one in await self._in_thread(self._history.tasks, run):
+            if attempt_name(run, one) == name:
+                await self._settle(run, one, results)
         self.wake()
 
     @async_to_deferred
@@ -159,8 +178,12 @@ def queue_name(group: str) -> str:
 
 
 def attempt_name(run: Run, task: Task) -> str:
-    """What a buildset is found by: run, group, series, architecture, attempt."""
-    return f"{run.run_id}|{task.key.group}|{task.key.series}|{task.key.architecture}|{task.attempts}"
+    """What a buildset is found by: run, group, series, architecture, attempt.
+
+    The time the run was made keeps the names of two histories apart in one Buildbot database.
+    """
+    key = task.key
+    return f"{run.run_id}@{run.seen_at:.3f}|{key.group}|{key.series}|{key.architecture}|{task.attempts}"
 
 
 def judge_attempt(history: History, run: Run, task: Task, results: int) -> tuple[Verdict, str, bool]:

@@ -20,7 +20,7 @@ from buildfarm.pipeline.pin import pin_parts
 from buildfarm.recipe import Recipe, job_for
 from buildfarm.recipe.jobs import branch_of
 from buildfarm.settings import Settings
-from buildfarm.trunk import RevisionInfo, local_path, open_trunk, redact
+from buildfarm.trunk import RevisionInfo, Trunk, local_path, open_trunk, redact
 
 LONGEST_BACK_OFF_S = 900.0
 SCP_LIKE = re.compile(r"(?:[^@/:]+@)?(?P<host>[^@/:]+):(?!//)(?P<path>.+)")
@@ -137,29 +137,41 @@ class Watcher:
         trunk = open_trunk(one.branch, self._settings.cache)
         try:
             tip = trunk.tip()
-            found = False
-            for recipe in recipes:
-                old = one.tips.get(recipe.name) or self._history.tip(recipe.name, key)
-                if tip != old:
-                    news = trunk.commits_between(old, tip)
-                    made = self._history.record_commits(
-                        recipe.name,
-                        key,
-                        tip,
-                        [new_run(commit) for commit in news.commits],
-                        make_job=job_maker(recipe, self._settings.cache),
-                        rewritten=news.rewritten,
-                    )
-                    found = found or bool(made)
-                elif one.failures:
-                    self._history.record_trouble(recipe.name, key, "")
-                one.tips[recipe.name] = tip
         except FarmError as error:
-            if not one.failures:
-                for recipe in recipes:
-                    self._history.record_trouble(recipe.name, key, error.brief)
+            for recipe in recipes:
+                self._history.record_trouble(recipe.name, key, error.brief)
             raise
+        found, troubles = False, []
+        for recipe in recipes:
+            try:
+                found = self._take_commits(one, recipe, trunk, tip) or found
+            except FarmError as error:  # a recipe's nested branch, say, is no trouble of the others
+                self._history.record_trouble(recipe.name, key, error.brief)
+                troubles.append(error)
+        if troubles:
+            if found:
+                self._reactor.callFromThread(self._found)
+            raise troubles[0]
         return found
+
+    def _take_commits(self, one: Watched, recipe: Recipe, trunk: Trunk, tip: str) -> bool:
+        key = trunk_key(one.branch)
+        old = one.tips.get(recipe.name) or self._history.tip(recipe.name, key)
+        made: tuple[str, ...] = ()
+        if tip != old:
+            news = trunk.commits_between(old, tip)
+            made = self._history.record_commits(
+                recipe.name,
+                key,
+                tip,
+                [new_run(commit) for commit in news.commits],
+                make_job=job_maker(recipe, self._settings.cache),
+                rewritten=news.rewritten,
+            )
+        elif one.failures or recipe.name not in one.tips:
+            self._history.record_trouble(recipe.name, key, "")
+        one.tips[recipe.name] = tip
+        return bool(made)
 
     def _looked(self, found: bool, one: Watched) -> None:
         if one.failures:
@@ -176,7 +188,7 @@ class Watcher:
                 log.msg(f"trunk {redact(one.branch.location)} cannot be looked at: {failure.value}")
         else:
             log.err(failure, f"looking at {redact(one.branch.location)}")
-        self._after(one, min(one.interval_s * 2**one.failures, max(LONGEST_BACK_OFF_S, one.interval_s)))
+        self._after(one, min(one.interval_s * 2 ** min(one.failures, 10), max(LONGEST_BACK_OFF_S, one.interval_s)))
 
     def _after(self, one: Watched, delay_s: float) -> None:
         one.looking = False

@@ -104,6 +104,19 @@ def test_uploads_keep_the_order_of_commits_even_when_a_later_check_is_faster(his
     assert ("b", "upload") in [(r.revision, t.key.group) for r, t in history.due_tasks()]
 
 
+def test_a_commit_held_behind_one_that_is_to_try_again_does_not_hide_when_that_is(history, clock):
+    record(history, "a", "b")
+    (_, first), (_, second) = history.due_tasks()
+    for task in (first, second):
+        history.end_attempt(history.start_attempt(task), Verdict.PASS, "")
+    upload = history.start_attempt(history.due_tasks()[0][1])
+    history.end_attempt(upload, Verdict.ERROR, "the archive is away")
+    assert history.due_tasks() == ()
+    assert history.next_due_at() > clock.now
+    clock.now = history.next_due_at()
+    assert [(run.revision, task.key.group) for run, task in history.due_tasks()] == [("a", "upload")]
+
+
 def test_one_recipe_never_holds_up_another(history):
     record(history, "a", recipe="slow")
     record(history, "a", recipe="quick")

@@ -70,6 +70,43 @@ def test_down_wait_lets_what_runs_end(farm):
     assert not [one for one in processes(farm).values() if one]
 
 
+def test_a_plain_down_cuts_a_waiting_one_short(farm):
+    farm.recipe("tiny", unittest={"command": ["sleep", "300"]})
+    trunk = farm.trunk("tiny")
+    farm.up()
+    run = farm.await_run("tiny", trunk.commit(tiny_package(**FAILS_AT_ONCE)), 60, ended=False)
+    farm.await_stage(run, "unittest")
+    argv = [sys.executable, "-m", "buildfarm", "down", "--wait"]
+    with subprocess.Popen(argv, env=farm.environment, cwd=farm.root, stdout=subprocess.PIPE, text=True) as waiting:
+        assert run.run_id in waiting.stdout.readline()
+        assert "stopped" in farm.down().stdout
+        assert waiting.wait(60) == 0
+    assert not [one for one in processes(farm).values() if one]
+
+
+def test_down_stops_what_the_settings_no_longer_name_and_a_farm_with_broken_settings(farm):
+    good = (farm.root / "farm.toml").read_text()
+    (farm.root / "farm.toml").write_text(good.replace("[workers]\n", "[workers]\nbuilders = 2\n"))
+    farm.up()
+    assert living(farm.settings, "worker-2")
+    (farm.root / "farm.toml").write_text(good)
+    status = farm.cli("status", check=False)
+    assert "does not ask for it" in status.stdout
+    (farm.root / "farm.toml").write_text(good + "[nonsense\n")
+    stopped = farm.down()
+    assert "not valid TOML" in stopped.stderr
+    (farm.root / "farm.toml").write_text(good)
+    assert not living(farm.settings, "worker-2")
+    assert not [one for one in processes(farm).values() if one]
+
+
+def test_the_last_words_of_a_part_outlive_its_next_start(farm):
+    farm.settings.logs.mkdir(parents=True)
+    (farm.settings.logs / "archive.out").write_text("last words\n")
+    farm.up()
+    assert (farm.settings.logs / "archive.out.1").read_text() == "last words\n"
+
+
 def test_a_port_that_somebody_else_has_is_said_in_a_sentence(farm):
     with socket.create_server(("127.0.0.1", farm.settings.web.port)):
         refused = farm.cli("up", check=False)
