@@ -62,13 +62,14 @@ class Farm:
                     uploaders=[key],
                 )
 
-    def stop_agents(self) -> None:
-        """End GnuPG's agents that the embedded archive's keys had started."""
-        from ppa_tools.archives.local import LocalArchive
 
-        if self.settings.archive_root.exists():
-            with contextlib.closing(LocalArchive(self.settings.archive_root)) as archive:
-                archive.stop_agents()
+def stop_agents(settings: Settings) -> None:
+    """End GnuPG's agents that the embedded archive's keys had started."""
+    from ppa_tools.archives.local import LocalArchive
+
+    if settings.archive_root.exists():
+        with contextlib.closing(LocalArchive(settings.archive_root)) as archive:
+            archive.stop_agents()
 
 
 def open_farm(root: Path | None = None) -> Farm:

@@ -88,6 +88,14 @@ def part_names(farm: Farm) -> tuple[str, ...]:
     return ("archive", farm.signer, "master", *farm.build_workers)
 
 
+def running_parts(settings: Settings) -> tuple[str, ...]:
+    """The parts that run, in the order they start; also those that the settings no longer ask for."""
+    first = ("archive", "signer", "master")
+    names = [path.stem for path in (settings.home / "run").glob("*.json")]
+    order = {name: (first.index(name) if name in first else len(first), len(name), name) for name in names}
+    return tuple(name for name in sorted(names, key=order.__getitem__) if living(settings, name) is not None)
+
+
 # Being one part
 
 
@@ -276,7 +284,10 @@ def start_part(farm: Farm, name: str) -> None:
     settings = farm.settings
     await_ports(settings, name)
     settings.logs.mkdir(parents=True, exist_ok=True)
-    with (settings.logs / f"{name}.out").open("wb") as out:
+    said = settings.logs / f"{name}.out"
+    if said.exists() and said.stat().st_size:  # the last words of one that crashed
+        said.replace(said.with_name(f"{said.name}.1"))
+    with said.open("wb") as out:
         child = subprocess.Popen(
             [sys.executable, "-m", "buildfarm", "up", "--foreground", name],
             stdin=subprocess.DEVNULL,
@@ -326,22 +337,36 @@ def _get(url: str) -> bytes | None:
         return None
 
 
-def stop_part(settings: Settings, name: str, number: signal.Signals, limit_s: float = STOP_LIMIT_S) -> bool:
-    """Signal a part and wait for its end, by SIGKILL past the limit; False when it did not run."""
+def signal_part(settings: Settings, name: str, number: signal.Signals) -> Living | None:
+    """Signal a part, and say which process it was; None when it did not run."""
     one = living(settings, name)
-    if one is None:
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(one.pid, number)
-        os.kill(one.pid, signal.SIGCONT)  # a stopped process would take no other signal than SIGKILL
+    if one is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one.pid, number)
+            os.kill(one.pid, signal.SIGCONT)  # a stopped process would take no other signal than SIGKILL
+    return one
+
+
+def await_end(settings: Settings, name: str, one: Living, limit_s: float) -> bool:
+    """Wait until this process is the part no more; False when it still is, past the limit."""
     deadline = time.monotonic() + limit_s
-    while living(settings, name) is not None:
+    while living(settings, name) == one:
         if time.monotonic() > deadline:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one.pid, signal.SIGKILL)
+            return False
         with contextlib.suppress(ChildProcessError):
             os.waitpid(one.pid, os.WNOHANG)
         time.sleep(0.05)
+    return True
+
+
+def stop_part(settings: Settings, name: str, number: signal.Signals) -> bool:
+    """Signal a part and wait for its end, by SIGKILL past the limit; False when it did not run."""
+    one = signal_part(settings, name, number)
+    if one is None:
+        return False
+    while not await_end(settings, name, one, STOP_LIMIT_S):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGKILL)
     (settings.home / "run" / f"{name}.json").unlink(missing_ok=True)
     return True
 

@@ -111,7 +111,7 @@ class Settings:
 
     @property
     def archive_local_url(self) -> str:
-        """Where the farm itself reaches its archive, without a slash at its end; a proxy may serve ``archive_url``."""
+        """Where the farm itself reaches its archive, without a slash at its end, whatever people are given."""
         return _http_url(self.archive.host, self.archive.port)
 
     @property
@@ -169,9 +169,7 @@ def load_settings(root: Path | None = None, environ: Mapping[str, str] = os.envi
     BUILDFARM_HOME wins over ``home`` in the file. Where the home has a ``farm.toml`` of its
     own, that file wins over the root's (a second farm from one checkout: the demo, a test).
     """
-    if root is None:
-        root = Path(environ[ROOT_VARIABLE]) if environ.get(ROOT_VARIABLE) else find_root(Path.cwd())
-    root = root.resolve()
+    root = _root(root, environ)
     data = _read(root / SETTINGS_FILE)
     home = root / (environ.get(HOME_VARIABLE) or data.get("home", "var"))
     own = _read(home / SETTINGS_FILE)
@@ -194,6 +192,22 @@ def load_settings(root: Path | None = None, environ: Mapping[str, str] = os.envi
         except ValueError as error:
             raise UsageError(str(error), where=str(origin[name])) from error
     return replace(settings, **values)
+
+
+def settings_of_home(root: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Where the farm keeps its state, all else by default: to stop a farm whose ``farm.toml`` is unusable."""
+    root = _root(root, environ)
+    try:
+        named = _read(root / SETTINGS_FILE).get("home", "var")
+    except UsageError:
+        named = "var"
+    return Settings(root, root / (environ.get(HOME_VARIABLE) or named), root / "recipes")
+
+
+def _root(root: Path | None, environ: Mapping[str, str]) -> Path:
+    if root is None:
+        root = Path(environ[ROOT_VARIABLE]) if environ.get(ROOT_VARIABLE) else find_root(Path.cwd())
+    return root.resolve()
 
 
 def _read_table(name: str, table: Any, settings: Settings) -> Any:

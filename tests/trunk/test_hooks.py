@@ -254,7 +254,7 @@ def test_notify_finds_the_farm_in_its_settings(farm, tmp_path):
 def test_notify_gives_up_on_a_farm_that_is_not_there(silent_server, tmp_path):
     for url in ("http://127.0.0.1:1", f"http://127.0.0.1:{silent_server.port}/"):
         done = buildfarm("notify", "--location", "/x", "--url", url, cwd=tmp_path)
-        assert (done.returncode, "cannot be reached" in done.stderr) == (1, True), done
+        assert (done.returncode, "cannot be reached" in done.stderr) == (3, True), done
         assert "Traceback" not in done.stderr
     for words in (["notify"], ["notify", "--location", "/x", "--url", "nonsense"]):
         assert buildfarm(*words, cwd=tmp_path).returncode == 2
