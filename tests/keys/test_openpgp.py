@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -263,3 +264,15 @@ def test_what_is_verified_is_what_was_signed(home: Path, key: Key, public: bytes
     assert [line.rstrip() for line in payload.rstrip().split(b"\n")] == [
         line.rstrip() for line in text.rstrip().split(b"\n")
     ]
+
+
+@pytest.mark.parametrize("length", range(84, 92))
+def test_a_home_near_the_limit_of_a_sockets_path_works(length: int) -> None:
+    short = Path(tempfile.mkdtemp(prefix="k"))
+    home = short / ("d" * (length - len(str(short)) - 1))
+    try:
+        made = create_key(home, "Near The Limit <near@example.org>")
+        assert secret_keys(home) == (made,)
+    finally:
+        stop_agent(home)
+        shutil.rmtree(short)
