@@ -9,7 +9,7 @@ from pathlib import Path
 
 from buildfarm.errors import UsageError
 from buildfarm.recipe import Problem, RecipeBook, load_farm_recipes
-from buildfarm.settings import load_settings
+from buildfarm.settings import Settings, load_settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,20 +29,20 @@ def run(args: argparse.Namespace) -> int:
 
         print(schema_text(), end="")
         return 0
-    book = _load(args.files)
+    settings = load_settings()
+    book = _load(settings, args.files)
     problems = [_from_here(problem) for problem in book.problems]
     if args.format == "json":
         print(json.dumps(_as_json(book, problems), indent=2))
     else:
-        _print(book, problems)
+        _print(book, problems, ", ".join(map(str, args.files or [settings.recipes])))
     return 1 if problems else 0
 
 
-def _load(files: list[Path]) -> RecipeBook:
+def _load(settings: Settings, files: list[Path]) -> RecipeBook:
     from buildfarm.recipe.host import host_defaults
     from buildfarm.recipe.loading import TEMPLATES_DIRECTORY, load_files, yaml_files
 
-    settings = load_settings()
     if not files:
         return load_farm_recipes(settings)
     if missing := [file for file in files if not file.exists()]:
@@ -68,20 +68,24 @@ def _from_here(problem: Problem) -> Problem:
     return problem
 
 
-def _print(book: RecipeBook, problems: list[Problem]) -> None:
+def _print(book: RecipeBook, problems: list[Problem], place: str) -> None:
     for problem in problems:
         print(problem)
     if problems:
-        files = _count(len({problem.file for problem in problems}), "file")
-        well = _count(len(book.recipes), "recipe")
-        print(f"{_count(len(problems), 'problem')} in {files}; {well} well")
+        files = count(len({problem.file for problem in problems}), "file")
+        well = count(len(book.recipes), "recipe")
+        print(f"{count(len(problems), 'problem')} in {files}; {well} well")
         return
     for recipe in book.recipes.values():
         print(f"{recipe.name}: {recipe.trunk.location} -> {recipe.publish} ({', '.join(recipe.series)})")
-    print(f"{_count(len(book.recipes), 'recipe')}, all well")
+    if not book.recipes:
+        print(f"no recipe in {place}")
+        return
+    print(f"{count(len(book.recipes), 'recipe')}, all well")
 
 
-def _count(number: int, noun: str) -> str:
+def count(number: int, noun: str) -> str:
+    """A number with its noun: ``1 problem``, ``2 problems``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

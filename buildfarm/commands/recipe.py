@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from buildfarm.commands.check import count
 from buildfarm.recipe import Recipe, RecipeBook, load_farm_recipes
 from buildfarm.settings import load_settings
 
@@ -42,7 +43,7 @@ def _list(book: RecipeBook, output: str) -> int:
         for row in rows:
             print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     if book.problems:
-        print(f"{len(book.problems)} problems: see `buildfarm check`", file=sys.stderr)
+        print(f"{count(len(book.problems), 'problem')}: see `buildfarm check`", file=sys.stderr)
     return 0
 
 

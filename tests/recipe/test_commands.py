@@ -31,6 +31,12 @@ def test_check_counts_what_is_well(farm: Shelf, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.splitlines()[-1] == "2 recipes, all well"
 
 
+def test_check_that_finds_no_recipe_says_where_it_looked(farm: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    farm.path.mkdir(exist_ok=True)
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out == f"no recipe in {farm.path}\n"
+
+
 def test_check_prints_problems_as_places_here(farm: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
     farm.write("a.yaml", GOOD)
     farm.write("b.yaml", GOOD + "lnt: 1\n")
@@ -88,7 +94,7 @@ def test_list_names_every_recipe_and_admits_problems(farm: Shelf, capsys: pytest
     assert main(["recipe", "list"]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[1].split()[:4] == ["a", "git", "https://example.org/hello.git", "main"]
-    assert "buildfarm check" in printed.err
+    assert printed.err == "1 problem: see `buildfarm check`\n"
 
 
 def test_show_tells_each_value_and_its_origin(farm: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
