@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -264,17 +263,17 @@ def _mmdebstrap(spec: RootSpec, tarball: Path, listing: Path) -> list[str]:
 
 def _scratch_place() -> Path:
     """Where to unpack for a while: in memory when there is plenty and the mount allows it, else on disk."""
-    with contextlib.suppress(OSError):
+    fit = fast_disk_has_room(unfit=os.ST_NODEV | os.ST_NOEXEC | os.ST_NOSUID)
+    return FAST_DISK if fit else Path("/var/tmp")  # noqa: S108 (mmdebstrap makes its own directory there)
+
+
+def fast_disk_has_room(wanted_bytes: int = FAST_DISK_WANTED_BYTES, unfit: int = os.ST_NOEXEC) -> bool:
+    """Whether /dev/shm has that much free, and is mounted with none of the ``unfit`` flags (of statvfs(3))."""
+    try:
         status = os.statvfs(FAST_DISK)
-        unfit = os.ST_NODEV | os.ST_NOEXEC | os.ST_NOSUID
-        if not status.f_flag & unfit and status.f_bavail * status.f_frsize >= FAST_DISK_WANTED_BYTES:
-            return FAST_DISK
-    return Path("/var/tmp")  # noqa: S108 (mmdebstrap makes its own directory there)
-
-
-def fast_disk_has_room(wanted_bytes: int = FAST_DISK_WANTED_BYTES) -> bool:
-    """Whether /dev/shm has that much free."""
-    return FAST_DISK.is_dir() and shutil.disk_usage(FAST_DISK).free >= wanted_bytes
+    except OSError:
+        return False
+    return not status.f_flag & unfit and status.f_bavail * status.f_frsize >= wanted_bytes
 
 
 def _error_lines(text: str) -> str:

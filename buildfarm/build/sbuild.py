@@ -103,7 +103,7 @@ def check_artifacts(out: Path) -> tuple[Path, ...]:
     listed = dict(_listed(changes[0].read_text(encoding="utf-8", errors="replace")))
     for name, sha256 in listed.items():
         path = out / name
-        if not _is_artifact(path) or sha256_of(path) != sha256:
+        if path.name != name or not _is_artifact(path) or sha256_of(path) != sha256:
             raise PackageFault(f"{name!r} in the .changes file is not what the build made", where=changes[0].name)
     return tuple(sorted([changes[0], *(out / name for name in listed)]))
 
