@@ -23,17 +23,17 @@ def test_the_files_a_build_lists_are_taken(tmp_path):
 def test_a_file_outside_the_build_is_refused_even_where_its_hash_is_known(tmp_path):
     make(tmp_path / "out", "own.deb", ["../other.deb"])
     (tmp_path / "other.deb").write_bytes(b"a package")
-    with pytest.raises(PackageFault, match="other.deb"):
+    with pytest.raises(PackageFault, match=r"other\.deb"):
         check_artifacts(tmp_path / "out")
 
 
 def test_a_file_that_changed_after_it_was_listed_is_refused(tmp_path):
     make(tmp_path, "a_1_amd64.deb", ["a_1_amd64.deb"])
     (tmp_path / "a_1_amd64.deb").write_bytes(b"another")
-    with pytest.raises(PackageFault, match="a_1_amd64.deb"):
+    with pytest.raises(PackageFault, match=r"a_1_amd64\.deb"):
         check_artifacts(tmp_path)
 
 
 def test_a_build_that_left_nothing_is_the_farms_trouble(tmp_path):
-    with pytest.raises(FarmTrouble, match="no|0"):
+    with pytest.raises(FarmTrouble, match=r"left 0 \.changes"):
         check_artifacts(tmp_path)
