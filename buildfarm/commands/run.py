@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+from buildfarm.job import Job
+from buildfarm.settings import Settings
 from buildfarm.stages import BY_NAME
 from buildfarm.verdict import StageResult, Verdict
 
@@ -22,6 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--publish", action="store_true", help="also sign, upload and publish (left out otherwise)"
+    )
+    parser.add_argument(
+        "--afresh",
+        action="store_true",
+        help="with the recipe and its other branches as they are now, even where the farm ran this commit before",
     )
     parser.add_argument("--workspace", type=Path, metavar="DIR", help="where to work (default: below var/local)")
     parser.epilog = (
@@ -43,8 +52,12 @@ def run(args: argparse.Namespace) -> int:
     recipe = farm.book.find(args.recipe)
     revision = open_trunk(branch_of(recipe), farm.settings.cache).resolve(args.revision)
     path = args.workspace or farm.settings.home / "local" / f"{recipe.name}-{revision[-12:]}"
-    job = pin_parts(job_for(recipe, revision, f"{recipe.name}-local"), farm.settings.cache)
+    job = None if args.afresh else _recorded_job(farm.settings, recipe.name, revision)
+    if job is None:
+        job = pin_parts(job_for(recipe, revision, f"{recipe.name}-local"), farm.settings.cache)
     steps = local_steps(job, args.until, publish=args.publish)
+    if left_out := _left_out(args.until, publish=args.publish):
+        print(f"left out: {', '.join(left_out)} (--publish includes them)", file=sys.stderr, flush=True)
     results = list(
         run_steps(
             job, Workspace(path.resolve()), farm.settings, steps, lambda step: print(f"== {step}", flush=True)
@@ -54,6 +67,28 @@ def run(args: argparse.Namespace) -> int:
     for result in results:
         print(f"  {summary_line(result)}")
     return results[-1].verdict.exit_status if results else Verdict.PASS.exit_status
+
+
+def _recorded_job(settings: Settings, recipe: str, revision: str) -> Job | None:
+    """What this farm's own run of the commit was asked, its nested branches pinned; None when it never ran."""
+    if not settings.history_file.exists():
+        return None
+    from buildfarm.history import open_history
+
+    run = open_history(settings.history_file).run_of(recipe, revision)
+    if run is None:
+        return None
+    print(f"as run {run.run_id} had it (--afresh takes the recipe as it is now)", flush=True)
+    return replace(run.job, run_id=f"{recipe}-local")
+
+
+def _left_out(until: str, *, publish: bool) -> tuple[str, ...]:
+    """What is not run although a last stage like this one asks for it."""
+    from buildfarm.pipeline.local import LEAVES_THE_WORKSPACE
+
+    if publish or until not in LEAVES_THE_WORKSPACE:
+        return ()
+    return LEAVES_THE_WORKSPACE[: LEAVES_THE_WORKSPACE.index(until) + 1]
 
 
 def summary_line(result: StageResult) -> str:

@@ -107,6 +107,24 @@ def test_the_last_words_of_a_part_outlive_its_next_start(farm):
     assert (farm.settings.logs / "archive.out.1").read_text() == "last words\n"
 
 
+def test_a_run_is_done_again_here_with_the_recipe_it_had(farm):
+    farm.recipe("tiny")
+    trunk = farm.trunk("tiny")
+    farm.up()
+    revision = trunk.commit(tiny_package(**FAILS_AT_ONCE))
+    run = farm.await_run("tiny", revision, 60)
+    farm.recipe("tiny", version={"template": "9.9"})
+    words = ("run", "tiny", "--revision", revision, "--until", "sign")
+    done = farm.cli(*words, check=False)
+    assert f"as run {run.run_id} had it" in done.stdout
+    assert "left out: sign (--publish includes them)" in done.stderr
+    (asked,) = farm.home.glob("local/*/job.json")
+    assert '"9.9"' not in asked.read_text()
+    afresh = farm.cli(*words, "--afresh", check=False)
+    assert "as run" not in afresh.stdout
+    assert '"9.9"' in asked.read_text()
+
+
 def test_a_port_that_somebody_else_has_is_said_in_a_sentence(farm):
     with socket.create_server(("127.0.0.1", farm.settings.web.port)):
         refused = farm.cli("up", check=False)
