@@ -60,7 +60,7 @@ def _run_tests(context: StageContext, job: UnitTestJob, environment: Environment
 def judge(context: StageContext, job: UnitTestJob, environment: Environment, ran: Ran) -> Outcome:
     """What the tests' end means; raises PackageFault when they did not come to an end of their own."""
     _require_end(job, ran)
-    _require_program(ran)
+    _require_program(context, ran)
     assumed = list(environment.assumed)
     report = _read_report(context, job, ran, assumed)
     percent = _read_coverage(context, job, ran)
@@ -108,7 +108,14 @@ def _require_end(job: UnitTestJob, ran: Ran) -> None:
         )
 
 
-def _require_program(ran: Ran) -> None:
+def _require_program(context: StageContext, ran: Ran) -> None:
+    if ran.status == COMMAND_NOT_FOUND and not (context.tree / "debian" / "control").exists():
+        raise PackageFault(
+            f"the commit has no debian/control, so nothing it needs is installed: {_last_line(ran)}",
+            where="debian/control",
+            details=_last_lines(ran),
+            resolution="Put the packaging into the trunk, or name its branch in the recipe under packaging:.",
+        )
     if ran.status == COMMAND_NOT_FOUND:
         raise PackageFault(
             f"the tests exited {ran.status}: {_last_line(ran)}",

@@ -147,6 +147,15 @@ def test_a_program_that_is_not_installed_is_told_with_the_remedy(bench: Bench) -
     assert "packages" in result.resolution
 
 
+def test_a_commit_without_packaging_is_told_so_and_not_that_a_program_is_missing(bench: Bench) -> None:
+    (bench.tree / "debian/control").unlink()
+
+    result = bench.stage("unittest", unittest=UnitTestJob(("no-such-runner",)))
+
+    assert result.reason.startswith("the commit has no debian/control")
+    assert "packaging:" in result.resolution
+
+
 def test_a_missing_report_is_told(bench: Bench) -> None:
     result = bench.stage("unittest", unittest=shell("true", junit="r.xml"))
 
