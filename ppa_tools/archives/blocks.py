@@ -95,7 +95,7 @@ def touched(blocks: Sequence[HasFirst], names: Iterable[str]) -> tuple[Span, ...
 def splice(
     blocks: Sequence[B], rendered: Iterable[tuple[Span, Sequence[B]]], empty: Callable[[], B]
 ) -> tuple[B, ...]:
-    """The blocks with each span replaced by what was rendered for it; ``empty`` makes the block of an empty index."""
+    """The blocks with each span replaced by what was rendered for it; ``empty`` makes an empty index's one."""
     result = list[B]()
     done = 0
     for span, new in rendered:
