@@ -112,11 +112,11 @@ def read_keys(keyring: bytes) -> tuple[Key, ...]:
     return tuple(_parse_keys(listing))
 
 
-def export_public(home: Path, fingerprint: str, *, armor: bool = True) -> bytes:
-    """The public part of a key, armored or binary."""
-    _, exported = _gpg(home, [*(["--armor"] if armor else []), "--export", "--", fingerprint])
-    if not exported:
-        raise OpenPGPError(f"there is no key {fingerprint} in {home}")
+def export_public(home: Path, *fingerprints: str, armor: bool = True) -> bytes:
+    """The public part of keys, in one armored block or binary."""
+    _, exported = _gpg(home, [*(["--armor"] if armor else []), "--export", "--", *fingerprints])
+    if not fingerprints or not exported:
+        raise OpenPGPError(f"there is no key {' '.join(fingerprints)} in {home}")
     return exported
 
 

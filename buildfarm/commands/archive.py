@@ -97,7 +97,7 @@ def _create(archive: LocalArchive, _settings: Settings, args: argparse.Namespace
         architectures=args.architecture,
         uploaders=[_read_key(path) for path in args.uploader],
     )
-    print(f"{ppa.address}, signed by {ppa.key_fingerprint}")
+    print(f"{ppa.address}, signed by {' and '.join(ppa.key_fingerprints)}")
     for series in archive.series(address):
         print(f"  {series.name}: {', '.join(series.architectures)}")
     for uploader in archive.uploaders(address):

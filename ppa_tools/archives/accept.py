@@ -47,12 +47,17 @@ class Scene:
 
     def refuse_other_bytes(self, name: str, sha256: str) -> None:
         """A name once used means the same bytes for ever."""
-        known = h.bytes_of_name(self.conn, self.ppa.id, name)
-        if known not in (None, sha256):
+        known = h.name_in_ppa(self.conn, self.ppa.id, name)
+        if known is not None and known.sha256 != sha256:
             raise UploadRefused(
-                f"{name} is already in {self.ppa.address} with other content (SHA-256 {known}, not {sha256}); "
+                f"{name} is already in {self.ppa.address} with other content "
+                f"(SHA-256 {known.sha256}, not {sha256}); "
                 "a file name stands for the same content for ever: use a new version"
             )
+
+    def begin(self, by: str, what: str, why: str = "") -> h.Change:
+        """The series changes from here on."""
+        return h.begin_change(self.conn, self.series, self.now, by, what, why)
 
 
 def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
@@ -78,19 +83,13 @@ def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
     named = upload.dsc.files if release is not None else (upload.dsc_file, *upload.dsc.files)
     for file in named:
         scene.refuse_other_bytes(file.name, file.sha256)
-    for missing in upload.left_out:
-        if h.bytes_of_name(conn, scene.ppa.id, missing.name) is None:
-            raise UploadRefused(
-                f"the .dsc names {missing.name}, which did not come and is not in {scene.ppa.address}; "
-                "upload it with the source (dpkg-buildpackage -sa)"
-            )
-    release_id = _keep_source(scene, upload, release, {file.name for file in named})
-    why = f"uploaded by {upload.changes.changed_by}"
-    new_id = h.add_source_publication(conn, series, release_id, source, version, scene.now, upload.uploader, why)
-    h.supersede_sources(
-        conn, [one.id for one in active], new_id, scene.now, upload.uploader, f"{version} has come"
-    )
-    h.mark_dirty(conn, series.id)
+    _refuse_lost_files(scene, upload, release)
+    change = scene.begin(upload.uploader, "upload", f"{source} {version}")
+    release_id = _keep_source(scene, change, upload, release, {file.name for file in named})
+    new = h.NewSource(release_id, source, version, f"uploaded by {upload.changes.changed_by}")
+    new_id = h.add_sources(conn, change, [new])[source]
+    outdated = over_the_limit(active, scene.ppa.settings.versions - 1)
+    h.end_sources(conn, change, outdated, h.Status.SUPERSEDED, f"{version} has come", new_id)
     return receipt
 
 
@@ -112,53 +111,82 @@ def accept_binaries(scene: Scene, upload: BinaryUpload, architecture: str, worke
         scene.refuse_other_bytes(deb.file.name, deb.file.digests.sha256)
     release_id = found[-1].release_id
     before = [one for one in h.uploads_of(conn, release_id, series.id) if one.architecture == architecture]
-    if before and all(h.find_binary_release(conn, release_id, deb.file.name) for deb in upload.debs):
+    if before and all(h.find_binary_release(conn, release_id, deb.file.digests.sha256) for deb in upload.debs):
         return replace(receipt, already=True)
     if found[-1].span.status is h.Status.DELETED:
         raise UploadRefused(f"{source} {version} was deleted from {scene.ppa.address}")
-    build = Build(source, version, architecture, h.source_architectures(conn, release_id))
+    words = h.source_architectures(conn, [release_id])[release_id]
+    build = Build(
+        source, version, (architecture,), words, published_beside(conn, scene.ppa, series, source, version)
+    )
     plan = _plan_debs(scene, upload, build)
+    change = scene.begin(worker, "build", f"{source} {version} on {architecture}")
     _keep_files(scene, upload.files, {deb.file.name for deb in upload.debs}, source)
     releases = {
         (deb.control.package, deb.control.architecture): _keep_deb(scene, deb, release_id) for deb in upload.debs
     }
-    late = _carry_out(scene, plan, releases, build, worker)
-    h.add_upload(
-        conn,
-        series,
-        architecture,
-        upload.changes_sha256,
-        release_id,
-        [(file.name, file.digests.sha256) for file in upload.files],
-        scene.now,
-        worker,
-    )
-    h.mark_dirty(conn, series.id)
+    late = _carry_out(conn, change, plan, releases, build)
+    names = [(file.name, file.digests.sha256) for file in upload.files]
+    h.add_upload(conn, change, architecture, upload.changes_sha256, release_id, names)
     return replace(receipt, notes=(*receipt.notes, *late))
 
 
-def spread_to_architectures(
-    conn: Connection, ppa: h.PPA, series: h.Series, architectures: Sequence[str], now: float
-) -> None:
+def over_the_limit(active: Sequence[h.SourcePublication], keep: int) -> list[int]:
+    """The publications of one source beyond the newest ``keep``."""
+    newest_first = sorted(active, key=lambda one: version_key(one.version), reverse=True)
+    return [one.id for one in newest_first[keep:]]
+
+
+def published_beside(conn: Connection, ppa: h.PPA, series: h.Series, source: str, version: str) -> frozenset[str]:
+    """The other versions of a source that stay published with this one; none where this one is over."""
+    active = h.select_source_publications(conn, ppa, series=series.name, source=source, active=True)
+    versions = {one.version for one in active}
+    return frozenset(versions - {version}) if version in versions else frozenset()
+
+
+def spread_to_architectures(conn: Connection, ppa: h.PPA, change: h.Change, architectures: Sequence[str]) -> None:
     """A series gets architectures: its packages for all architectures are published there, too."""
-    active = h.select_binary_publications(conn, ppa, series=series.name, active=True)
+    active = h.select_binary_publications(conn, ppa, series=change.series.name, active=True)
     for_all = {one.release_id: one for one in active if one.architecture == "all"}
-    for one in for_all.values():
-        for architecture in architectures:
-            h.add_binary_publication(
-                conn,
-                series,
-                architecture,
-                one.release_id,
-                now=now,
-                by=one.span.created_by,
-                package=one.package,
-                version=one.version,
-                architecture=one.architecture,
-                source=one.source,
-                source_version=one.source_version,
-                why=f"{series.name} has {architecture} from now on",
+    new = [
+        h.NewBinary(
+            architecture,
+            one.release_id,
+            one.package,
+            one.version,
+            one.architecture,
+            one.source,
+            one.source_version,
+            f"{change.series.name} has {architecture} from now on",
+        )
+        for one in for_all.values()
+        for architecture in architectures
+    ]
+    h.add_binaries(conn, change, new)
+
+
+def _refuse_lost_files(scene: Scene, upload: SourceUpload, release: h.SourceRelease | None) -> None:
+    """What the upload leaves out the PPA must still have; so must it what an earlier upload of it had."""
+    conn, where = scene.conn, scene.ppa.address
+    for missing in upload.left_out:
+        known = h.name_in_ppa(conn, scene.ppa.id, missing.name)
+        if known is None or known.expired:
+            raise UploadRefused(
+                f"the .dsc names {missing.name}, which did not come and is not in {where}"
+                f"{' any more' if known else ''}; upload it with the source (dpkg-buildpackage -sa)"
             )
+    if release is None:
+        return
+    come = {file.digests.sha256 for file in upload.files}
+    names = h.names_in_ppa(
+        conn, scene.ppa.id, [name for name, _ in h.files_of_sources(conn, [release.id])[release.id]]
+    )
+    lost = sorted(one.name for one in names.values() if one.expired and one.sha256 not in come)
+    if lost:
+        raise UploadRefused(
+            f"{where} had {upload.dsc.source} {upload.dsc.version} before, and its {', '.join(lost)} "
+            "is no longer kept; use a higher version"
+        )
 
 
 def _source_is_there(
@@ -188,21 +216,19 @@ def _source_is_there(
     return False
 
 
-def _keep_source(scene: Scene, upload: SourceUpload, release: h.SourceRelease | None, pooled: set[str]) -> int:
+def _keep_source(
+    scene: Scene, change: h.Change, upload: SourceUpload, release: h.SourceRelease | None, pooled: set[str]
+) -> int:
     """Keep the upload's files and, where it is new, its content; the id of its release."""
-    conn, dsc = scene.conn, upload.dsc
-    _keep_files(scene, upload.files, pooled, dsc.source)
+    _keep_files(scene, upload.files, pooled, upload.dsc.source)
     release_id = release.id if release is not None else _add_release(scene, upload)
-    h.add_upload(
-        conn,
-        scene.series,
-        "source",
-        upload.changes_sha256,
-        release_id,
-        [(file.name, file.digests.sha256) for file in upload.files],
-        scene.now,
-        upload.uploader,
-    )
+    come = {file.digests.sha256 for file in upload.files if file.name in pooled}
+    others = [
+        name for name, sha256 in h.files_of_sources(scene.conn, [release_id])[release_id] if sha256 not in come
+    ]
+    name_again(scene.conn, scene.ppa, others)
+    names = [(file.name, file.digests.sha256) for file in upload.files]
+    h.add_upload(scene.conn, change, "source", upload.changes_sha256, release_id, names)
     return release_id
 
 
@@ -221,17 +247,42 @@ def _add_release(scene: Scene, upload: SourceUpload) -> int:
 
 
 def _keep_files(scene: Scene, files: tuple[UploadedFile, ...], pooled: set[str], source: str) -> None:
-    """Adopt an upload's files; those in ``pooled`` get their names in the PPA."""
-    scene.pool.adopt((file.path, file.digests.sha256) for file in files)
+    """Adopt an upload's files; those in ``pooled`` get their names in the PPA. Raises UploadRefused over quota."""
     directory = pool_directory(source)
+    named = [
+        (file.name, file.digests.sha256, f"{directory}/{file.name}", file.digests.size_bytes)
+        for file in files
+        if file.name in pooled
+    ]
+    refuse_over_quota(scene.conn, scene.ppa, [(name, size_bytes) for name, _, _, size_bytes in named])
+    scene.pool.adopt((file.path, file.digests.sha256) for file in files)
     for file in files:
         h.add_file(scene.conn, file.digests)
-        if file.name in pooled:
-            h.name_file(scene.conn, scene.ppa.id, file.name, file.digests.sha256, f"{directory}/{file.name}")
+    h.name_files(scene.conn, scene.ppa.id, named)
+
+
+def name_again(conn: Connection, ppa: h.PPA, names: Sequence[str]) -> None:
+    """Names of a PPA that are needed: those that were removed are served again."""
+    known = h.names_in_ppa(conn, ppa.id, names).values()
+    h.name_files(conn, ppa.id, [(one.name, one.sha256, one.pool_path, one.size_bytes) for one in known])
+
+
+def refuse_over_quota(conn: Connection, ppa: h.PPA, arriving: Sequence[tuple[str, int]]) -> None:
+    """Raise UploadRefused when files, as (name, size in bytes), would make a PPA larger than it may be."""
+    quota = ppa.settings.quota_bytes
+    if not quota:
+        return
+    known = h.names_in_ppa(conn, ppa.id, [name for name, _ in arriving])
+    added = sum(size for name, size in arriving if name not in known or known[name].removed)
+    if added and ppa.used_bytes + added > quota:
+        raise UploadRefused(
+            f"{ppa.address} holds {ppa.used_bytes} bytes of the {quota} that it may; "
+            f"this would add {added}: delete what is not needed, or raise the quota"
+        )
 
 
 def _keep_deb(scene: Scene, deb: Deb, source_release_id: int) -> int:
-    known = h.find_binary_release(scene.conn, source_release_id, deb.file.name)
+    known = h.find_binary_release(scene.conn, source_release_id, deb.file.digests.sha256)
     if known is not None:
         return known
     control, digests = deb.control, deb.file.digests
@@ -261,35 +312,33 @@ def _plan_debs(scene: Scene, upload: BinaryUpload, build: Build) -> Plan:
 
 
 def _carry_out(
-    scene: Scene, plan: Plan, releases: Mapping[tuple[str, str], int], build: Build, worker: str
+    conn: Connection, change: h.Change, plan: Plan, releases: Mapping[tuple[str, str], int], build: Build
 ) -> tuple[str, ...]:
     """Add the publications and end what they replace; notes on what came too late to be seen."""
 
-    def add(arrival: Arrival) -> int:
-        return h.add_binary_publication(
-            scene.conn,
-            scene.series,
+    def new(arrival: Arrival) -> h.NewBinary:
+        return h.NewBinary(
             arrival.index,
             releases[arrival.package, arrival.architecture],
-            now=scene.now,
-            by=worker,
-            package=arrival.package,
-            version=arrival.version,
-            architecture=arrival.architecture,
-            source=build.source,
-            source_version=build.version,
-            why=f"built on {build.built_on} from {build.source} {build.version}",
+            arrival.package,
+            arrival.version,
+            arrival.architecture,
+            build.source,
+            build.version,
+            f"built on {' '.join(build.built_on)} from {build.source} {build.version}",
         )
 
-    successors = {(one.index, one.package): add(one) for one in plan.visible}
+    late = [arrival for arrival, _ in plan.outdated]
+    ids = h.add_binaries(conn, change, [new(arrival) for arrival in (*plan.visible, *late)])
     for row in plan.ended:
-        new_id = successors.get((row.index, row.package))
+        successor = ids.get((row.index, row.package))
         why = f"{build.source} {build.version} has come"
-        h.supersede_binaries(scene.conn, [row.id], new_id, scene.now, worker, why)
+        h.end_binaries(conn, change, [row.id], h.Status.SUPERSEDED, why, successor)
     notes = set()
     for arrival, over in plan.outdated:
         why = f"{build.source} {over.source_version} was built before it"
-        h.supersede_binaries(scene.conn, [add(arrival)], over.id, scene.now, worker, why)
+        own_id = ids[arrival.index, arrival.package]
+        h.end_binaries(conn, change, [own_id], h.Status.SUPERSEDED, why, over.id)
         notes.add(f"{arrival.package} {arrival.version} is superseded already: {why}")
     return tuple(sorted(notes))
 

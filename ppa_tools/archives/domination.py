@@ -40,12 +40,16 @@ class Standing:
 
 @dataclass(frozen=True)
 class Build:
-    """The build that the binaries come from; ``source_architectures`` as its .dsc has them."""
+    """The build (or, for a copy, all builds) that the binaries come from; ``source_architectures`` as in the .dsc.
+
+    ``beside`` are the other versions of the source that stay published with this one.
+    """
 
     source: str
     version: str
-    built_on: str
+    built_on: tuple[str, ...]
     source_architectures: tuple[str, ...]
+    beside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,9 @@ def plan_arrival(build: Build, arrivals: Iterable[Arrival], standing: Iterable[S
     rows = list(standing)
     own = [row for row in rows if row.source == build.source]
     there = {(row.index, row.package, row.architecture) for row in own if row.source_version == build.version}
-    newer = [row for row in own if version_key(row.source_version) > version_key(build.version)]
-    older = [row for row in own if version_key(row.source_version) < version_key(build.version)]
+    rivals = [row for row in own if row.source_version not in build.beside]
+    newer = [row for row in rivals if version_key(row.source_version) > version_key(build.version)]
+    older = [row for row in rivals if version_key(row.source_version) < version_key(build.version)]
     strangers = [row for row in rows if row.source != build.source]
     visible: list[Arrival] = []
     outdated: list[tuple[Arrival, Standing]] = []
@@ -96,7 +101,7 @@ def _dominated(build: Build, indexes: Collection[str], older: list[Standing]) ->
     ended: list[Standing] = []
     for index in sorted(indexes):
         here = [row for row in older if row.index == index]
-        more_to_come = index != build.built_on and builds_for(build.source_architectures, index)
+        more_to_come = index not in build.built_on and builds_for(build.source_architectures, index)
         old_ones_need_it = any(row.architecture != "all" for row in here)
         if not (more_to_come and old_ones_need_it):
             ended += here

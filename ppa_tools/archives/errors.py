@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ArchiveError(Exception):
     """The archive cannot do what it was asked; the message says why."""
@@ -17,6 +19,14 @@ class UploadRefused(ArchiveError):
 
 class UploadNotOpen(ArchiveError):
     """A file came before the .changes that names it, or after its upload was forgotten."""
+
+
+class ChangeRefused(ArchiveError):
+    """A change to a PPA breaks rules, and nothing was done; ``reasons`` are one a line, for people."""
+
+    def __init__(self, what: str, reasons: Sequence[str]) -> None:
+        super().__init__("\n  ".join([f"{what}:", *reasons]) if reasons else what)
+        self.reasons = tuple(reasons)
 
 
 class VersionNotNewer(UploadRefused):

@@ -5,95 +5,100 @@ Below ``root``:
 history.sqlite             what was uploaded and published, when, by whom and why: the truth; all else follows it
 blobs/                     every file once, by its SHA-256
 incoming/                  uploads that are still coming in; incoming-binaries/ those of the workers
-keys/OWNER/NAME/           the GnuPG home of each PPA's own key
+keys/OWNER/NAME/           the GnuPG home of each PPA's own keys
 locks/                     a lock a PPA, held while its indexes are written
-public/OWNER/NAME/         what is served, as plain files: dists/ and pool/
+public/OWNER/NAME/         what is served, as plain files: dists/ and pool/; private/ for PPAs that ask for a token
 
-Every operation is one transaction and may be repeated. An upload that is accepted is in the history before it is
-acknowledged; the indexes follow, and are written again from the history when a crash came in between. Any number
-of threads and processes may use one root.
+Every operation is one transaction and may be repeated. What is done is in the history before it is acknowledged;
+the indexes follow, and are written again from the history when a crash came in between. Any number of threads and
+processes may use one root.
 """
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from ppa_tools import openpgp
 from ppa_tools.address import Address
-from ppa_tools.archives import accept, checks, publisher
+from ppa_tools.archives import accept, checks, copying, ending, publisher, reading, rollback
+from ppa_tools.archives import administration as admin
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
-from ppa_tools.archives.control import ARCHITECTURE, Changes
+from ppa_tools.archives.control import Changes
+from ppa_tools.archives.copying import Outcome, Place, Wanted
 from ppa_tools.archives.durable import locked
-from ppa_tools.archives.errors import ArchiveError, UnknownPPA, UploadRefused
-from ppa_tools.archives.history import PPA, BinaryPublication, Series, SourcePublication, Status, Uploader
+from ppa_tools.archives.errors import ArchiveError, ChangeRefused, UnknownPPA, UploadRefused
+from ppa_tools.archives.history import (
+    PPA,
+    AccessToken,
+    BinaryPublication,
+    ChangeMade,
+    Listed,
+    Refusal,
+    Series,
+    Settings,
+    Snapshot,
+    SourcePublication,
+    Status,
+    Uploader,
+)
 from ppa_tools.archives.pool import Pool
 from ppa_tools.archives.publisher import Published
-from ppa_tools.debversion import version_key
+from ppa_tools.archives.reading import Event, Publication
+from ppa_tools.archives.rollback import Difference
 
 __all__ = [
     "PPA",
+    "AccessToken",
     "ArchiveError",
     "BinaryPublication",
+    "ChangeMade",
+    "ChangeRefused",
+    "Difference",
     "Event",
+    "Listed",
     "LocalArchive",
+    "Outcome",
     "Publication",
     "Published",
     "Receipt",
+    "Refusal",
     "Series",
+    "Settings",
+    "Snapshot",
     "SourcePublication",
     "Status",
     "UnknownPPA",
     "UploadRefused",
     "Uploader",
+    "Wanted",
 ]
 
-SERIES_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}")
-RESERVED_OWNERS = ("api", "upload", "upload-binaries")
 KEEP_BY_HASH_S = 3600.0
 
 
-@dataclass(frozen=True)
-class Publication:
-    """A source version in a series with its binaries; ``built_on``: the builds that have come."""
-
-    source: SourcePublication
-    binaries: tuple[BinaryPublication, ...]
-    built_on: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of a PPA's history; ``what`` is uploaded, published, superseded or deleted. Times are UTC seconds."""
-
-    at: float
-    what: str
-    kind: str
-    name: str
-    version: str
-    series: str
-    architecture: str
-    who: str
-    why: str
-
-
 class LocalArchive:
-    """The PPAs below one directory. ``url`` is where that archive is served, without a slash at its end."""
+    """The PPAs below one directory.
+
+    ``url`` is where that archive is served, without a slash at its end; ``database`` an SQLAlchemy URL of the
+    history, where it is not the SQLite file below ``root``. ``by`` everywhere says who does it, for the history.
+    """
 
     def __init__(
         self,
         root: Path,
         *,
         url: str = "http://127.0.0.1:8011",
+        database: str = "",
         clock: Callable[[], float] = time.time,
         keep_by_hash_s: float = KEEP_BY_HASH_S,
     ) -> None:
@@ -101,7 +106,7 @@ class LocalArchive:
         self.url = url.rstrip("/")
         self._clock = clock
         self._keep_by_hash_s = keep_by_hash_s
-        self._history = h.open_history(root / "history.sqlite")
+        self._history = h.History(database) if database else h.open_history(root / "history.sqlite")
         self._pool = Pool(root / "blobs")
         self.incoming = root / "incoming"
         self.incoming_binaries = root / "incoming-binaries"
@@ -127,28 +132,70 @@ class LocalArchive:
         series: Sequence[str] = (),
         architectures: Sequence[str] = (),
         uploaders: Iterable[bytes] = (),
+        private: bool = False,
+        by: str = "the archive",
     ) -> PPA:
         """Create a PPA, or add to it what it lacks; what it has stays. Ends published.
 
         ``architectures`` are for each of the named ``series``; ``uploaders`` are public keys (armored or binary).
-        Raises ArchiveError for names that cannot be used.
+        A PPA that is there stays as private or public as it is. Raises ArchiveError for names that cannot be used.
         """
-        _check_names(address, series, architectures)
-        keys = [Uploader(key.fingerprint, key.uid, data) for data in uploaders for key in _read_keys(data)]
+        admin.check_names(address, series, architectures)
+        keys = [uploader for data in uploaders for uploader in admin.read_uploaders(data)]
         with locked(self._lock_file(address)):
-            fingerprint = self._ensure_key(address)
+            key = self._first_key(address)
             with self._history.write() as conn:
-                ppa = h.find_ppa(conn, address)
+                now, ppa = self._clock(), h.find_ppa(conn, address)
                 if ppa is None:
-                    ppa = h.add_ppa(conn, address, description or "", fingerprint, self._clock())
+                    ppa = h.add_ppa(conn, address, Settings(description or "", private), now)
                 elif description is not None and description != ppa.description:
-                    h.describe_ppa(conn, ppa, description)
+                    h.configure_ppa(conn, ppa, replace(ppa.settings, description=description))
+                    admin.touch_all_series(conn, ppa, now, by, "configure", "its description")
+                if not ppa.key_fingerprints:
+                    h.add_signing_key(conn, ppa, key, now)
                 for name in series:
-                    _ensure_series(conn, ppa, name, architectures, self._clock())
+                    admin.ensure_series(conn, ppa, name, architectures, now, by)
                 for uploader in keys:
-                    h.add_uploader(conn, ppa, uploader, self._clock())
+                    h.add_uploader(conn, ppa, uploader, now)
         self.publish(address)
         return self.ppa(address)
+
+    def configure(self, address: Address, *, consent: bool = False, by: str, **changes: Any) -> PPA:
+        """Change some of a PPA's ``Settings``, given by their names; ends published.
+
+        A private PPA becomes public only with ``consent``. Raises UnknownPPA, and ArchiveError for what cannot be.
+        """
+        with locked(self._lock_file(address)), self._history.write() as conn:
+            ppa = admin.find(conn, address)
+            settings = replace(ppa.settings, **changes)
+            admin.check_settings(settings, ppa.settings, consent=consent)
+            if settings != ppa.settings:
+                h.configure_ppa(conn, ppa, settings)
+                admin.touch_all_series(conn, ppa, self._clock(), by, "configure", ", ".join(sorted(changes)))
+        self.publish(address)
+        return self.ppa(address)
+
+    def delete_ppa(self, address: Address, *, by: str, why: str = "") -> None:
+        """Delete a PPA with all it publishes. Its history, its keys and its names stay, should it come back."""
+        with locked(self._lock_file(address)):
+            with self._history.write() as conn:
+                ppa = admin.find(conn, address)
+                for one in h.list_series(conn, ppa):
+                    self._end(conn, Place(ppa, one), None, Status.DELETED, by, why or "the PPA was deleted")
+                    h.mark_series_deleted(conn, one, self._clock())
+                h.remove_names(conn, ppa.id, None, self._clock())
+                h.mark_ppa_deleted(conn, ppa, self._clock())
+            self._remove_served(ppa)
+
+    def delete_series(self, address: Address, series: str, *, by: str, why: str = "") -> None:
+        """Delete a series of a PPA with all that it publishes."""
+        with locked(self._lock_file(address)):
+            with self._history.write() as conn:
+                ppa = admin.find(conn, address)
+                one = admin.find_series(conn, ppa, series)
+                self._end(conn, Place(ppa, one), None, Status.DELETED, by, why or "the series was deleted")
+                h.mark_series_deleted(conn, one, self._clock())
+            shutil.rmtree(self.directory_of(ppa) / "dists" / series, ignore_errors=True)
 
     def ppas(self) -> tuple[PPA, ...]:
         """All PPAs, by owner and name."""
@@ -158,45 +205,88 @@ class LocalArchive:
     def ppa(self, address: Address) -> PPA:
         """The PPA at an address; raises UnknownPPA."""
         with self._history.read() as conn:
-            ppa = h.find_ppa(conn, address)
-        if ppa is None:
-            raise UnknownPPA(f"there is no {address} here")
-        return ppa
+            return admin.find(conn, address)
 
     def series(self, address: Address) -> tuple[Series, ...]:
         """The series of a PPA, by name."""
-        ppa = self.ppa(address)
         with self._history.read() as conn:
-            return h.list_series(conn, ppa)
+            return h.list_series(conn, admin.find(conn, address))
 
     def check_series(self, address: Address, name: str) -> None:
         """Raise UnknownPPA when there is no such PPA, or it has no such series."""
-        self._find_series(self.ppa(address), name)
+        with self._history.read() as conn:
+            admin.find_series(conn, admin.find(conn, address), name)
 
     def uploaders(self, address: Address) -> tuple[Uploader, ...]:
         """Who may upload to a PPA."""
-        ppa = self.ppa(address)
         with self._history.read() as conn:
-            return h.list_uploaders(conn, ppa)
+            return h.list_uploaders(conn, admin.find(conn, address))
+
+    def remove_uploader(self, address: Address, fingerprint: str) -> None:
+        """Let someone upload no more; raises ArchiveError when they could not."""
+        with self._history.write() as conn:
+            if not h.remove_uploader(conn, admin.find(conn, address), fingerprint):
+                raise ArchiveError(f"{fingerprint} is no uploader of {address}")
+
+    # Keys that sign, and tokens
+
+    def add_key(self, address: Address, *, by: str) -> str:
+        """Begin a rotation: a new key signs beside the others; its fingerprint. Ends published."""
+        with locked(self._lock_file(address)):
+            key = openpgp.create_key(self._key_home(address), f"Embedded archive {address}").fingerprint
+            with self._history.write() as conn:
+                ppa = admin.find(conn, address)
+                h.add_signing_key(conn, ppa, key, self._clock())
+                admin.touch_all_series(conn, ppa, self._clock(), by, "add key", key)
+        self.publish(address)
+        return key
+
+    def retire_key(self, address: Address, fingerprint: str, *, by: str) -> None:
+        """End a rotation: a key signs no more. Ends published; raises ArchiveError for the last one."""
+        with locked(self._lock_file(address)), self._history.write() as conn:
+            ppa = admin.find(conn, address)
+            if fingerprint not in ppa.key_fingerprints:
+                raise ArchiveError(f"{address} is not signed by {fingerprint}")
+            if len(ppa.key_fingerprints) == 1:
+                raise ArchiveError(f"{fingerprint} is the only key of {address}: add another one first")
+            h.retire_signing_key(conn, ppa, fingerprint, self._clock())
+            admin.touch_all_series(conn, ppa, self._clock(), by, "retire key", fingerprint)
+        self.publish(address)
 
     def public_key(self, address: Address) -> bytes:
-        """The PPA's public key, armored."""
+        """The PPA's public keys, in one armored block."""
         ppa = self.ppa(address)
-        return openpgp.export_public(self._key_home(address), ppa.key_fingerprint)
+        return openpgp.export_public(self._key_home(address), *ppa.key_fingerprints)
+
+    def create_token(self, address: Address, name: str, *, may_upload: bool = False, by: str) -> str:
+        """A new token that reads a private PPA, and may upload to it; told this once, and kept as a hash."""
+        with self._history.write() as conn:
+            ppa, now = admin.find(conn, address), self._clock()
+            return admin.make_token(conn, ppa, name, may_upload=may_upload, now=now, by=by)
+
+    def revoke_token(self, address: Address, name: str) -> None:
+        """A token holds no more; raises ArchiveError when there is none by this name."""
+        with self._history.write() as conn:
+            found = [one for one in h.list_tokens(conn, admin.find(conn, address)) if one.name == name]
+            if not found:
+                raise ArchiveError(f"{address} has no token {name}")
+            h.revoke_token(conn, found[0], self._clock())
+
+    def tokens(self, address: Address) -> tuple[AccessToken, ...]:
+        """The tokens of a PPA that hold."""
+        with self._history.read() as conn:
+            return h.list_tokens(conn, admin.find(conn, address))
+
+    def check_token(self, address: Address, secret: str, *, upload: bool = False) -> AccessToken | None:
+        """The token that a secret is of, where it holds (and, with ``upload``, may upload); else None."""
+        token = admin.match_token(self.tokens(address), secret)
+        return token if token is None or token.may_upload or not upload else None
 
     def sources_text(self, address: Address, series: str) -> str:
         """What goes to /etc/apt/sources.list.d/NAME.sources: deb822, with the key in it."""
-        self._find_series(self.ppa(address), series)
-        key = self.public_key(address).decode("ascii").strip()
-        lines = [
-            "Types: deb deb-src",
-            f"URIs: {self.url}/{address.owner}/{address.name}",
-            f"Suites: {series}",
-            "Components: main",
-            "Signed-By:",
-            *(f" {line.strip() or '.'}" for line in key.splitlines()),
-        ]
-        return "\n".join(lines) + "\n"
+        self.check_series(address, series)
+        url = f"{self.url}/{address.owner}/{address.name}"
+        return reading.sources_text(url, [series], self.public_key(address))
 
     def one_liner(self, address: Address, series: str) -> str:
         """The command that adds the PPA to a machine."""
@@ -213,20 +303,16 @@ class LocalArchive:
 
         Raises UploadRefused with the reason, UnknownPPA, ArchiveError. The files are copied.
         """
-        self._find_series(self.ppa(address), series)
+        self.check_series(address, series)
         with tempfile.TemporaryDirectory(dir=self.incoming, prefix=".copy-") as name:
             return self.accept_source_here(address, series, _copy_files(directory, Path(name)), changes_name)
 
     def accept_source_here(self, address: Address, series: str, directory: Path, changes_name: str) -> Receipt:
         """As ``accept_source``, for a directory below ``incoming`` that only the archive writes to: no copy."""
-        ppa = self.ppa(address)
-        self._find_series(ppa, series)
-        with self._history.read() as conn:
-            uploaders = h.list_uploaders(conn, ppa)
-        upload = checks.check_source_upload(directory, changes_name, series, uploaders)
+        self.check_series(address, series)
+        upload = checks.check_source_upload(directory, changes_name, series, self.uploaders(address))
         with self._history.write() as conn:
-            scene = self._scene(conn, ppa, series)
-            return accept.accept_source(scene, upload)
+            return accept.accept_source(self._scene(conn, address, series), upload)
 
     def accept_binaries(
         self, address: Address, series: str, architecture: str, directory: Path, changes_name: str, worker: str
@@ -235,7 +321,7 @@ class LocalArchive:
 
         The caller vouches for the worker. Raises as ``accept_source``; the files are copied.
         """
-        self._find_series(self.ppa(address), series)
+        self.check_series(address, series)
         with tempfile.TemporaryDirectory(dir=self.incoming, prefix=".copy-") as name:
             copies = _copy_files(directory, Path(name))
             return self.accept_binaries_here(address, series, architecture, copies, changes_name, worker)
@@ -244,40 +330,168 @@ class LocalArchive:
         self, address: Address, series: str, architecture: str, directory: Path, changes_name: str, worker: str
     ) -> Receipt:
         """As ``accept_binaries``, for a directory below ``incoming`` that only the archive writes to."""
-        ppa = self.ppa(address)
-        known = self._find_series(ppa, series).architectures
+        with self._history.read() as conn:
+            known = admin.find_series(conn, admin.find(conn, address), series).architectures
         if architecture not in known:
             raise UploadRefused(f"{address} has no {architecture} in {series}, only {', '.join(known)}")
         upload = checks.check_binary_upload(directory, changes_name, series, architecture)
         with self._history.write() as conn:
-            scene = self._scene(conn, ppa, series)
-            return accept.accept_binaries(scene, upload, architecture, worker)
+            return accept.accept_binaries(self._scene(conn, address, series), upload, architecture, worker)
 
     def read_changes(self, address: Address, series: str, text: bytes, name: str, *, source: bool) -> Changes:
         """What a .changes says, before its files come; a source's must be signed by an uploader.
 
         Raises UploadRefused and UnknownPPA.
         """
-        ppa = self.ppa(address)
-        self._find_series(ppa, series)
+        self.check_series(address, series)
         if not source:
             return checks.check_binary_changes(text, name, series)
-        with self._history.read() as conn:
-            uploaders = h.list_uploaders(conn, ppa)
-        return checks.check_source_changes(text, name, series, uploaders)[0]
+        return checks.check_source_changes(text, name, series, self.uploaders(address))[0]
 
     def find_upload(self, address: Address, series: str, changes_sha256: str) -> Receipt | None:
         """The receipt of an upload that was accepted before; None when it was not."""
-        ppa = self.ppa(address)
         with self._history.read() as conn:
-            one = self._find_series(ppa, series)
+            one = admin.find_series(conn, admin.find(conn, address), series)
             upload = h.find_upload(conn, one.id, changes_sha256)
             if upload is None:
                 return None
             source, version = h.name_of_release(conn, upload.source_release_id)
         return Receipt(*(str(address), series, upload.architecture, source, version, changes_sha256), already=True)
 
+    def note_refusal(
+        self, address: Address, series: str, changes_name: str, reason: str, *, by: str = "", via: str
+    ) -> None:
+        """Keep that an upload was turned away; ``by`` is who signed it, where that is sure, ``via`` how it came.
+
+        A PPA that is not here keeps nothing.
+        """
+        with self._history.write() as conn:
+            if (ppa := h.find_ppa(conn, address)) is not None:
+                h.add_refusal(conn, ppa, Refusal(self._clock(), series, changes_name, reason, by, via))
+
+    def refusals(self, address: Address, *, limit: int = 20) -> tuple[Refusal, ...]:
+        """The last uploads that were turned away, newest first."""
+        with self._history.read() as conn:
+            return h.list_refusals(conn, admin.find(conn, address), limit)
+
+    # Changing what is there
+
+    def copy(
+        self,
+        source: Address,
+        source_series: str,
+        destination: Address,
+        destination_series: str,
+        packages: Sequence[Wanted] | None,
+        *,
+        binaries: bool = True,
+        consent: bool = False,
+        by: str,
+        why: str = "",
+    ) -> tuple[Outcome, ...]:
+        """Copy packages (None: all that are active) between series; all of them, or none. Ends published.
+
+        Launchpad's rules hold. What is private goes to a public PPA only with ``consent``. Raises ChangeRefused
+        with every package that stands in the way, and UnknownPPA.
+        """
+        with self._history.write() as conn:
+            here, there = (
+                self._place(conn, source, source_series),
+                self._place(conn, destination, destination_series),
+            )
+            if here.ppa.settings.private and not there.ppa.settings.private and not consent:
+                raise ChangeRefused(
+                    f"{source} is private and {destination} is public: say with your consent (--unembargo) "
+                    "that these packages may be seen by everybody",
+                    [],
+                )
+            now = self._clock()
+            done = copying.copy(conn, here, there, packages, binaries=binaries, now=now, by=by, why=why)
+        self.publish(destination)
+        return done
+
+    def delete(
+        self, address: Address, series: str, packages: Sequence[Wanted] | None, *, by: str, why: str = ""
+    ) -> tuple[Outcome, ...]:
+        """Delete active packages (None: all) with their binaries. Ends published; raises ChangeRefused."""
+        return self._end_and_publish(address, series, packages, Status.DELETED, by, why)
+
+    def supersede(
+        self, address: Address, series: str, packages: Sequence[Wanted] | None, *, by: str, why: str = ""
+    ) -> tuple[Outcome, ...]:
+        """End active packages with their binaries as superseded. Ends published; raises ChangeRefused."""
+        return self._end_and_publish(address, series, packages, Status.SUPERSEDED, by, why)
+
+    def snapshot(self, address: Address, name: str, *, by: str, why: str = "") -> Snapshot:
+        """Name what a PPA holds now, and keep its files as long as the snapshot is kept."""
+        admin.check_label(name, "snapshot")
+        with self._history.write() as conn:
+            ppa = admin.find(conn, address)
+            if any(one.name == name for one in h.list_snapshots(conn, ppa)):
+                raise ArchiveError(f"{address} has a snapshot {name} already")
+            return h.add_snapshot(conn, ppa, name, self._clock(), by, why)
+
+    def snapshots(self, address: Address) -> tuple[Snapshot, ...]:
+        """The snapshots of a PPA, oldest first."""
+        with self._history.read() as conn:
+            return h.list_snapshots(conn, admin.find(conn, address))
+
+    def delete_snapshot(self, address: Address, name: str) -> None:
+        """Forget a snapshot; raises ArchiveError when there is none by this name."""
+        with self._history.write() as conn:
+            h.remove_snapshot(conn, rollback.find_snapshot(conn, admin.find(conn, address), name))
+
+    def diff(
+        self, address: Address, before: str | float, after: str | float | None = None, *, series: str = ""
+    ) -> tuple[Difference, ...]:
+        """What changed between two snapshots (names) or moments (seconds since the epoch, UTC); None is now."""
+        with self._history.read() as conn:
+            ppa = admin.find(conn, address)
+            return tuple(
+                difference
+                for one in self._series_of(conn, ppa, series)
+                for difference in rollback.differences(
+                    conn,
+                    one,
+                    rollback.generation_of(conn, ppa, one, before),
+                    one.generation if after is None else rollback.generation_of(conn, ppa, one, after),
+                )
+            )
+
+    def roll_back(
+        self, address: Address, to: str | float, *, series: str = "", by: str, why: str = ""
+    ) -> tuple[Outcome, ...]:
+        """Bring back what a PPA, or one series of it, held at a snapshot or a moment. Ends published.
+
+        Raises ChangeRefused when files that it needs are no longer kept: nothing is done then.
+        """
+        with self._history.write() as conn:
+            ppa = admin.find(conn, address)
+            target = rollback.describe(to)
+            done = [
+                outcome
+                for one in self._series_of(conn, ppa, series)
+                for outcome in rollback.roll_back(
+                    conn,
+                    Place(ppa, one),
+                    rollback.generation_of(conn, ppa, one, to),
+                    target,
+                    now=self._clock(),
+                    by=by,
+                    why=why,
+                )
+            ]
+        self.publish(address)
+        return tuple(done)
+
     # What is there
+
+    def listing(
+        self, address: Address, *, series: str = "", source: str = "", active: bool = True
+    ) -> list[Listed]:
+        """A line a source version, by series and name: the quick way to see what a PPA holds."""
+        with self._history.read() as conn:
+            return h.list_sources(conn, admin.find(conn, address), series=series, source=source, active=active)
 
     def publications(
         self,
@@ -289,49 +503,29 @@ class LocalArchive:
         active: bool = False,
     ) -> tuple[Publication, ...]:
         """Source publications with their binaries, by name, newest version first; "" means any."""
-        ppa = self.ppa(address)
         with self._history.read() as conn:
-            sources = h.select_source_publications(
-                conn, ppa, series=series, source=source, version=version, active=active
-            )
-            binaries = h.select_binary_publications(
-                conn, ppa, series=series, source=source, source_version=version
-            )
-            built = h.built_architectures(conn, ppa, source)
-        by_source: dict[tuple[str, str, str], list[BinaryPublication]] = {}
-        for one in binaries:
-            by_source.setdefault((one.series, one.source, one.source_version), []).append(one)
-        found = [
-            Publication(
-                one,
-                tuple(by_source.get((one.series, one.source, one.version), ())),
-                built.get((one.series, one.release_id), ()),
-            )
-            for one in reversed(sources)
-        ]
-        found.sort(key=lambda publication: version_key(publication.source.version), reverse=True)
-        return tuple(sorted(found, key=lambda publication: (publication.source.series, publication.source.source)))
+            ppa = admin.find(conn, address)
+            return reading.publications(conn, ppa, series=series, source=source, version=version, active=active)
 
     def history(self, address: Address, *, series: str = "", source: str = "") -> tuple[Event, ...]:
         """What happened to a PPA's packages, oldest first."""
-        ppa = self.ppa(address)
         with self._history.read() as conn:
-            sources = h.select_source_publications(conn, ppa, series=series, source=source)
-            binaries = h.select_binary_publications(conn, ppa, series=series, source=source)
-        events = [event for row in sources for event in _events(row, "source", row.source, "source")]
-        events += [
-            event for row in binaries for event in _events(row, "binary", row.package, row.index_architecture)
-        ]
-        return tuple(sorted(events, key=lambda event: event.at))
+            return reading.events(conn, admin.find(conn, address), series=series, source=source)
+
+    def changes(self, address: Address, *, series: str = "") -> tuple[ChangeMade, ...]:
+        """The changes made to a PPA's series, each a transaction, in their order."""
+        with self._history.read() as conn:
+            return h.list_changes(conn, admin.find(conn, address), series)
 
     # Publishing
 
     def publish(self, address: Address, *, force: bool = False) -> tuple[Published, ...]:
         """Write the indexes of the series that lag behind the history (of all with ``force``)."""
         with locked(self._lock_file(address)):
-            ppa = self.ppa(address)
             with self._history.read() as conn:
+                ppa = admin.find(conn, address)
                 wanted = [one.name for one in h.list_series(conn, ppa) if force or one.is_dirty]
+            self._settle(ppa)
             return tuple(self._publish_series(ppa, name) for name in wanted)
 
     def publish_dirty(self) -> tuple[Published, ...]:
@@ -341,11 +535,15 @@ class LocalArchive:
         return tuple(one for address in sorted(addresses) for one in self.publish(address))
 
     def public_directory(self, address: Address) -> Path:
-        """The PPA's directory as it is served, with dists/ and pool/."""
-        return self.root / "public" / address.owner / address.name
+        """The PPA's directory as it is served, with dists/ and pool/; raises UnknownPPA."""
+        return self.directory_of(self.ppa(address))
+
+    def directory_of(self, ppa: PPA) -> Path:
+        """The directory of a PPA as it is served; private ones lie apart, where no plain web server looks."""
+        return self._served(ppa.address, private=ppa.settings.private)
 
     def _publish_series(self, ppa: PPA, name: str) -> Published:
-        home, keys = self._key_home(ppa.address), [ppa.key_fingerprint]
+        home, keys = self._key_home(ppa.address), ppa.key_fingerprints
 
         def sign(release: bytes) -> tuple[bytes, bytes]:
             with ThreadPoolExecutor(1) as beside:
@@ -355,7 +553,7 @@ class LocalArchive:
         return publisher.publish_series(
             self._history,
             self._pool,
-            self.public_directory(ppa.address),
+            publisher.Target(self.directory_of(ppa), self._block_cache(ppa.address)),
             ppa,
             name,
             sign,
@@ -363,63 +561,76 @@ class LocalArchive:
             self._keep_by_hash_s,
         )
 
-    def _scene(self, conn: Connection, ppa: PPA, series: str) -> accept.Scene:
-        one = h.find_series(conn, ppa, series)
-        assert one is not None
-        return accept.Scene(conn, self._pool, ppa, one, self._clock())
+    def _settle(self, ppa: PPA) -> None:
+        """Have a PPA's files lie where its being private or public wants them; the caller holds its lock."""
+        here = self._served(ppa.address, private=ppa.settings.private)
+        there = self._served(ppa.address, private=not ppa.settings.private)
+        if there.is_dir():
+            if here.is_dir():
+                shutil.rmtree(here)
+            here.parent.mkdir(parents=True, exist_ok=True)
+            there.rename(here)
 
-    def _find_series(self, ppa: PPA, name: str) -> Series:
-        with self._history.read() as conn:
-            found = h.find_series(conn, ppa, name)
-            known = [one.name for one in h.list_series(conn, ppa)]
-        if found is None:
-            raise UnknownPPA(f"{ppa.address} has no series {name}; it has {', '.join(known) or 'none'}")
-        return found
+    def _remove_served(self, ppa: PPA) -> None:
+        for private in (False, True):
+            directory = self._served(ppa.address, private=private)
+            if directory.is_dir():
+                shutil.rmtree(directory)
+
+    def _served(self, address: Address, *, private: bool) -> Path:
+        return self.root / ("private" if private else "public") / address.owner / address.name
+
+    def _end_and_publish(
+        self,
+        address: Address,
+        series: str,
+        packages: Sequence[Wanted] | None,
+        status: Status,
+        by: str,
+        why: str,
+    ) -> tuple[Outcome, ...]:
+        with self._history.write() as conn:
+            done = self._end(conn, self._place(conn, address, series), packages, status, by, why)
+        self.publish(address)
+        return done
+
+    def _end(
+        self,
+        conn: Connection,
+        place: Place,
+        packages: Sequence[Wanted] | None,
+        status: Status,
+        by: str,
+        why: str,
+    ) -> tuple[Outcome, ...]:
+        return ending.end_packages(conn, place, packages, status, now=self._clock(), by=by, why=why)
+
+    def _place(self, conn: Connection, address: Address, series: str) -> Place:
+        ppa = admin.find(conn, address)
+        return Place(ppa, admin.find_series(conn, ppa, series))
+
+    def _series_of(self, conn: Connection, ppa: PPA, name: str) -> tuple[Series, ...]:
+        return (admin.find_series(conn, ppa, name),) if name else h.list_series(conn, ppa)
+
+    def _scene(self, conn: Connection, address: Address, series: str) -> accept.Scene:
+        place = self._place(conn, address, series)
+        return accept.Scene(conn, self._pool, place.ppa, place.series, self._clock())
 
     def _key_home(self, address: Address) -> Path:
         return self.root / "keys" / address.owner / address.name
 
+    def _block_cache(self, address: Address) -> Path:
+        return self.root / "index-blocks" / address.owner / address.name
+
     def _lock_file(self, address: Address) -> Path:
         return self.root / "locks" / address.owner / address.name
 
-    def _ensure_key(self, address: Address) -> str:
+    def _first_key(self, address: Address) -> str:
+        """The key of a new PPA: one that its home has already, or a new one."""
         home = self._key_home(address)
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = openpgp.secret_keys(home) or (openpgp.create_key(home, f"Embedded archive {address}"),)
-        return keys[0].fingerprint
-
-
-def _check_names(address: Address, series: Sequence[str], architectures: Sequence[str]) -> None:
-    if address.backend != "local":
-        raise ArchiveError(f"{address} is no PPA of the embedded archive: local:owner/name is wanted")
-    if address.owner in RESERVED_OWNERS:
-        raise ArchiveError(f"{address.owner!r} cannot own PPAs: the archive's own addresses begin with it")
-    for name in series:
-        if not SERIES_NAME.fullmatch(name):
-            raise ArchiveError(f"{name!r} is no name for a series")
-    for name in architectures:
-        if not ARCHITECTURE.fullmatch(name) or name in ("all", "any", "source"):
-            raise ArchiveError(f"{name!r} is no architecture")
-    if series and not architectures:
-        raise ArchiveError("a series needs at least one architecture")
-
-
-def _ensure_series(conn: Connection, ppa: PPA, name: str, architectures: Sequence[str], now: float) -> None:
-    found = h.find_series(conn, ppa, name)
-    if found is None:
-        h.add_series(conn, ppa, name, tuple(dict.fromkeys(architectures)))
-        return
-    missing = [arch for arch in dict.fromkeys(architectures) if arch not in found.architectures]
-    if missing:
-        h.set_architectures(conn, found, (*found.architectures, *missing))
-        accept.spread_to_architectures(conn, ppa, found, missing, now)
-
-
-def _read_keys(data: bytes) -> tuple[openpgp.Key, ...]:
-    keys = openpgp.read_keys(data)
-    if not keys:
-        raise ArchiveError("an uploader's key is wanted, and this holds none that can be used")
-    return keys
+        return keys[-1].fingerprint
 
 
 def _copy_files(directory: Path, into: Path) -> Path:
@@ -429,15 +640,3 @@ def _copy_files(directory: Path, into: Path) -> Path:
             raise UploadRefused(f"{path.name} is no plain file")
         shutil.copyfile(path, into / path.name)
     return into
-
-
-def _events(
-    row: SourcePublication | BinaryPublication, kind: str, name: str, architecture: str
-) -> Iterable[Event]:
-    span = row.span
-    where = (kind, name, row.version, row.series, architecture)
-    yield Event(span.created_at, "uploaded" if kind == "source" else "built", *where, span.created_by, span.why)
-    if span.published_at is not None:
-        yield Event(span.published_at, "published", *where, "", "")
-    if span.ended_at is not None:
-        yield Event(span.ended_at, span.status.lower(), *where, span.ended_by, span.end_why)

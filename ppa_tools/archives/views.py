@@ -74,10 +74,11 @@ def home_page(ppas: Sequence[PPA]) -> str:
 
 def ppa_page(archive: LocalArchive, ppa: PPA) -> str:
     """One PPA: how to add it, and what is in each of its series."""
+    keys = escape(" and ".join(_spaced(one) for one in ppa.key_fingerprints))
     parts = [
         f'<p class="muted"><a href="/">All PPAs</a></p><h1>{escape(str(ppa.address))}</h1>',
         f"<p>{escape(ppa.description)}</p>" if ppa.description else "",
-        f'<p class="muted">Signed by <a href="key.asc">{escape(_spaced(ppa.key_fingerprint))}</a></p>',
+        f'<p class="muted">Signed by <a href="key.asc">{keys}</a></p>',
     ]
     parts += [_series_part(archive, ppa, series) for series in archive.series(ppa.address)]
     return _page(str(ppa.address), "".join(parts))

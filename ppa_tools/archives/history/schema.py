@@ -4,12 +4,19 @@ A *release* is content (a source version, a binary package); a *publication* is 
 from its creation to its end, as in Launchpad. Content is shared: one row in ``files`` for every SHA-256, however
 many PPAs hold it. Rows of publications are never removed; their status moves on. Rendered index stanzas are kept,
 so that publishing reads rows and not packages. Times are seconds since the epoch, UTC.
+
+Every change to a series counts its ``generation`` up by one and leaves a row in ``series_changes``. A publication
+was active at generation G when ``created_generation <= G`` and it had not ended by then: ``ended_generation`` is
+null or greater than G. So a generation names what a series held, for ever, and costs nothing to keep.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -21,9 +28,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+KEEP_ENDED_S = 7 * 86400.0  # as long as Launchpad keeps the files of what was superseded or deleted
 
 metadata = MetaData()
 
@@ -36,9 +46,42 @@ ppas = Table(
     Column("owner", String(128), nullable=False),
     Column("name", String(128), nullable=False),
     Column("description", Text, nullable=False),
-    Column("key_fingerprint", String(64), nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("deleted_at", Double),
+    Column("private", Boolean, nullable=False, server_default=false()),
+    Column("quota_bytes", BigInteger, nullable=False, server_default="0"),  # 0: none
+    Column("used_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("versions", Integer, nullable=False, server_default="1"),
+    Column("keep_ended_s", Double, nullable=False, server_default=str(KEEP_ENDED_S)),
+    Column("compressions", String(32), nullable=False, server_default="gz"),
+    Column("valid_for_s", Double, nullable=False, server_default="0"),  # 0: without Valid-Until
     UniqueConstraint("owner", "name"),
+)
+
+# All that are not retired sign: two, while one takes over from the other.
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("added_at", Double, nullable=False),
+    Column("retired_at", Double),
+    UniqueConstraint("ppa_id", "fingerprint"),
+)
+
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("secret_sha256", String(64), nullable=False),
+    Column("may_upload", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("revoked_at", Double),
+    Index("access_tokens_by_ppa", "ppa_id"),
 )
 
 # A series is dirty while generation is ahead of published_generation: every change to what it publishes counts
@@ -52,7 +95,42 @@ series = Table(
     Column("architectures", Text, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("published_generation", Integer, nullable=False),
+    Column("contents_generation", Integer, nullable=False, server_default="0"),
+    Column("published_at", Double),
+    Column("deleted_at", Double),
     UniqueConstraint("ppa_id", "name"),
+)
+
+series_changes = Table(
+    "series_changes",
+    metadata,
+    Column("series_id", ForeignKey("series.id"), primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("what", String(32), nullable=False),
+    Column("why", Text, nullable=False),
+    Index("series_changes_by_time", "series_id", "at"),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    UniqueConstraint("ppa_id", "name"),
+)
+
+snapshot_series = Table(
+    "snapshot_series",
+    metadata,
+    Column("snapshot_id", ForeignKey("snapshots.id"), primary_key=True),
+    Column("series_id", ForeignKey("series.id"), primary_key=True),
+    Column("generation", Integer, nullable=False),
 )
 
 uploader_keys = Table(
@@ -74,6 +152,7 @@ files = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("md5", String(32), nullable=False),
     Column("sha1", String(40), nullable=False),
+    Column("expired_at", Double),  # since then no PPA holds it, and the pool need not
 )
 
 # Names for ever: a name that was once given to some bytes in a PPA never means others there.
@@ -84,6 +163,8 @@ file_names = Table(
     Column("name", String(255), primary_key=True),
     Column("sha256", ForeignKey("files.sha256"), nullable=False),
     Column("pool_path", Text, nullable=False),
+    Column("removed_at", Double),  # since then the PPA does not serve it; the name stays taken
+    Index("file_names_by_content", "sha256"),
 )
 
 source_releases = Table(
@@ -122,6 +203,14 @@ binary_releases = Table(
     Index("binary_releases_by_source", "source_release_id"),
 )
 
+# What a package installs, for Contents: a line a path, zlib. Read from the .deb when first asked for.
+binary_contents = Table(
+    "binary_contents",
+    metadata,
+    Column("release_id", ForeignKey("binary_releases.id"), primary_key=True),
+    Column("paths", LargeBinary, nullable=False),
+)
+
 uploads = Table(
     "uploads",
     metadata,
@@ -145,8 +234,23 @@ upload_files = Table(
     Column("sha256", ForeignKey("files.sha256"), nullable=False),
 )
 
+# Uploads that were turned away, and why: for the PPA's page. ``signer`` is "" where no signature held.
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("series", String(64), nullable=False),
+    Column("changes_name", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("signer", String(64), nullable=False),
+    Column("via", String(16), nullable=False),
+    Index("refusals_by_ppa", "ppa_id", "id"),
+)
 
-def _publication_columns(table: str) -> list[Column[object]]:
+
+def _publication_columns(table: str) -> list[Column[Any] | Index]:
     return [
         Column("status", String(16), nullable=False),
         Column("created_at", Double, nullable=False),
@@ -158,6 +262,10 @@ def _publication_columns(table: str) -> list[Column[object]]:
         Column("ended_by", Text),
         Column("end_why", Text),
         Column("superseded_by_id", ForeignKey(f"{table}.id")),
+        Column("created_generation", Integer, nullable=False, server_default="0"),
+        Column("ended_generation", Integer),
+        Index(f"{table}_by_creation", "series_id", "created_generation"),
+        Index(f"{table}_by_end", "series_id", "ended_generation"),
     ]
 
 

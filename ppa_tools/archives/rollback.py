@@ -1,0 +1,186 @@
+"""Comparing what a series held at two generations, and bringing back what it held at one."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy.engine import Connection
+
+from ppa_tools.archives import history as h
+from ppa_tools.archives.accept import name_again, refuse_over_quota
+from ppa_tools.archives.copying import Outcome, Place
+from ppa_tools.archives.errors import ArchiveError, ChangeRefused
+from ppa_tools.debversion import version_key
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A package whose versions differ between two moments; none on one side means that it was not there.
+
+    ``architecture`` is "source", or the index that a binary package stands in. A package may stand with the same
+    versions and other content (deleted, and built again): ``rebuilt``.
+    """
+
+    series: str
+    architecture: str
+    package: str
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether only the content differs."""
+        return self.before == self.after
+
+
+def find_snapshot(conn: Connection, ppa: h.PPA, name: str) -> h.Snapshot:
+    """A snapshot by its name; raises ArchiveError, naming those there are."""
+    known = h.list_snapshots(conn, ppa)
+    found = [one for one in known if one.name == name]
+    if not found:
+        names = ", ".join(one.name for one in known) or "none"
+        raise ArchiveError(f"{ppa.address} has no snapshot {name}; it has {names}")
+    return found[0]
+
+
+def generation_of(conn: Connection, ppa: h.PPA, series: h.Series, when: str | float) -> int:
+    """The generation of a series at a snapshot (its name) or a moment; 0 when it was not yet."""
+    if isinstance(when, str):
+        return dict(find_snapshot(conn, ppa, when).generations).get(series.name, 0)
+    return h.generation_at(conn, series, when)
+
+
+def describe(when: str | float) -> str:
+    """A snapshot or a moment in words, for the history."""
+    if isinstance(when, str):
+        return f"snapshot {when}"
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(when))
+
+
+def differences(conn: Connection, series: h.Series, before: int, after: int) -> tuple[Difference, ...]:
+    """What changed in a series from one generation to another, sources first."""
+    rows = _differ(
+        series.name,
+        ((("", one.source), one.version, one.release_id) for one in h.held_sources(conn, series, before)),
+        ((("", one.source), one.version, one.release_id) for one in h.held_sources(conn, series, after)),
+    )
+    rows += _differ(
+        series.name,
+        (
+            ((one.index_architecture, one.package), one.version, one.release_id)
+            for one in h.held_binaries(conn, series, before)
+        ),
+        (
+            ((one.index_architecture, one.package), one.version, one.release_id)
+            for one in h.held_binaries(conn, series, after)
+        ),
+    )
+    return tuple(rows)
+
+
+def roll_back(
+    conn: Connection, place: Place, generation: int, target: str, *, now: float, by: str, why: str
+) -> tuple[Outcome, ...]:
+    """Bring back what the series held at a generation, in the caller's transaction.
+
+    What came since is deleted; what went since is published again, as a new publication of the same content.
+    Raises ChangeRefused, naming them, when files are no longer kept.
+    """
+    series = place.series
+    then, now_held = h.held_sources(conn, series, generation), h.held_sources(conn, series, series.generation)
+    then_binaries = h.held_binaries(conn, series, generation)
+    now_binaries = h.held_binaries(conn, series, series.generation)
+    kept = {one.release_id for one in then} & {one.release_id for one in now_held}
+    places = {(row.index_architecture, row.release_id) for row in then_binaries}
+    kept_binaries = places & {(row.index_architecture, row.release_id) for row in now_binaries}
+    back = [one for one in then if one.release_id not in kept]
+    gone = [one for one in now_held if one.release_id not in kept]
+    back_binaries = [
+        row
+        for row in then_binaries
+        if (row.index_architecture, row.release_id) not in kept_binaries
+        and row.index_architecture in series.architectures
+    ]
+    gone_binaries = [row for row in now_binaries if (row.index_architecture, row.release_id) not in kept_binaries]
+    if not (back or gone or back_binaries or gone_binaries):
+        return ()
+    _bring_files_back(conn, place.ppa, back, back_binaries)
+    because = f"rolled back to {target}" + (f": {why}" if why else "")
+    change = h.begin_change(conn, series, now, by, "rollback", because)
+    h.end_sources(conn, change, [one.id for one in gone], h.Status.DELETED, because)
+    h.end_binaries(conn, change, [row.id for row in gone_binaries], h.Status.DELETED, because)
+    h.add_sources(
+        conn, change, [h.NewSource(one.release_id, one.source, one.version, because, one.id) for one in back]
+    )
+    h.add_binaries(conn, change, [_again(row, because) for row in back_binaries])
+    return (
+        *_outcomes(series.name, "deleted", gone, gone_binaries),
+        *_outcomes(series.name, "restored", back, back_binaries),
+    )
+
+
+def _again(row: h.HeldBinary, because: str) -> h.NewBinary:
+    return h.NewBinary(
+        row.index_architecture,
+        row.release_id,
+        row.package,
+        row.version,
+        row.architecture,
+        row.source,
+        row.source_version,
+        because,
+        row.id,
+    )
+
+
+def _bring_files_back(
+    conn: Connection, ppa: h.PPA, sources: Iterable[h.HeldSource], binaries: Iterable[h.HeldBinary]
+) -> None:
+    by_release = {one.release_id: f"{one.source} {one.version}" for one in sources}
+    by_binary = {row.release_id: f"{row.package} {row.version}" for row in binaries}
+    whose = {
+        name: by_release[release_id]
+        for release_id, rows in h.files_of_sources(conn, by_release).items()
+        for name, _ in rows
+    }
+    whose |= {name: by_binary[key] for key, (name, _) in h.files_of_binaries(conn, by_binary).items()}
+    known = h.names_in_ppa(conn, ppa.id, whose)
+    lost = sorted(f"{whose[name]}: {name} is no longer kept" for name, one in known.items() if one.expired)
+    if lost:
+        raise ChangeRefused(f"{ppa.address} cannot be rolled back so far", lost)
+    refuse_over_quota(conn, ppa, [(one.name, one.size_bytes) for one in known.values()])
+    name_again(conn, ppa, sorted(whose))
+
+
+def _outcomes(
+    series: str, what: str, sources: Iterable[h.HeldSource], binaries: Iterable[h.HeldBinary]
+) -> list[Outcome]:
+    counts = Counter((row.source, row.source_version) for row in binaries)
+    names = dict.fromkeys((one.source, one.version) for one in sources) | dict.fromkeys(counts)
+    return [Outcome(series, source, version, what, counts[source, version]) for source, version in sorted(names)]
+
+
+def _differ(
+    series: str,
+    before: Iterable[tuple[tuple[str, str], str, int]],
+    after: Iterable[tuple[tuple[str, str], str, int]],
+) -> list[Difference]:
+    sides: list[dict[tuple[str, str], set[tuple[str, int]]]] = []
+    for rows in (before, after):
+        held: dict[tuple[str, str], set[tuple[str, int]]] = defaultdict(set)
+        for key, version, release_id in rows:
+            held[key].add((version, release_id))
+        sides.append(held)
+    then, now = sides
+    return [
+        Difference(series, key[0] or "source", key[1], _versions(then.get(key)), _versions(now.get(key)))
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    ]
+
+
+def _versions(held: set[tuple[str, int]] | None) -> tuple[str, ...]:
+    return tuple(sorted((version for version, _ in held or ()), key=version_key))
