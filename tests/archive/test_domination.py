@@ -23,7 +23,7 @@ def plan(
     words: str = "any all",
 ) -> Plan:
     arrivals = [Arrival(index, package, version, arch) for index, package, arch in arriving]
-    return plan_arrival(Build("s", version, built_on, tuple(words.split())), arrivals, rows)
+    return plan_arrival(Build("s", version, (built_on,), tuple(words.split())), arrivals, rows)
 
 
 def ended(one: Plan) -> list[int]:
