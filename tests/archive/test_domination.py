@@ -45,7 +45,7 @@ def test_old_binaries_stay_where_the_new_ones_are_still_being_built() -> None:
 
 def test_they_end_when_the_last_architecture_arrives() -> None:
     rows = [*BOTH[2:], standing(5, "i386", "data", "2", "all")]
-    assert ended(plan(rows, [("i386", "bin", "i386")], built_on=("i386",))) == [3, 4]
+    assert ended(plan(rows, [("i386", "bin", "i386")], built_on="i386")) == [3, 4]
 
 
 def test_a_package_for_all_ends_at_once_where_nothing_else_needs_it() -> None:
@@ -85,7 +85,7 @@ def test_binaries_of_an_older_source_that_come_too_late_are_not_shown() -> None:
 
 def test_late_binaries_are_shown_on_the_architecture_that_has_nothing_newer() -> None:
     rows = [standing(1, "amd64", "bin", "3"), standing(2, "i386", "data", "3", "all")]
-    one = plan(rows, [("i386", "bin", "i386")], built_on=("i386",))
+    one = plan(rows, [("i386", "bin", "i386")], built_on="i386")
     assert [arrival.package for arrival in one.visible] == ["bin"]
 
 
