@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
@@ -62,23 +62,20 @@ def describe(when: str | float) -> str:
 
 def differences(conn: Connection, series: h.Series, before: int, after: int) -> tuple[Difference, ...]:
     """What changed in a series from one generation to another, sources first."""
-    rows = _differ(
-        series.name,
-        ((("", one.source), one.version, one.release_id) for one in h.held_sources(conn, series, before)),
-        ((("", one.source), one.version, one.release_id) for one in h.held_sources(conn, series, after)),
+    sources, packages = h.touched_since(conn, series, min(before, after))
+
+    def source_rows(generation: int) -> Iterator[tuple[tuple[str, str], str, int]]:
+        for one in h.held_sources(conn, series, generation, sources):
+            yield ("", one.source), one.version, one.release_id
+
+    def binary_rows(generation: int) -> Iterator[tuple[tuple[str, str], str, int]]:
+        for one in h.held_binaries(conn, series, generation, packages):
+            yield (one.index_architecture, one.package), one.version, one.release_id
+
+    return (
+        *_differ(series.name, source_rows(before), source_rows(after)),
+        *_differ(series.name, binary_rows(before), binary_rows(after)),
     )
-    rows += _differ(
-        series.name,
-        (
-            ((one.index_architecture, one.package), one.version, one.release_id)
-            for one in h.held_binaries(conn, series, before)
-        ),
-        (
-            ((one.index_architecture, one.package), one.version, one.release_id)
-            for one in h.held_binaries(conn, series, after)
-        ),
-    )
-    return tuple(rows)
 
 
 def roll_back(
@@ -90,9 +87,11 @@ def roll_back(
     Raises ChangeRefused, naming them, when files are no longer kept.
     """
     series = place.series
-    then, now_held = h.held_sources(conn, series, generation), h.held_sources(conn, series, series.generation)
-    then_binaries = h.held_binaries(conn, series, generation)
-    now_binaries = h.held_binaries(conn, series, series.generation)
+    sources, packages = h.touched_since(conn, series, generation)
+    then = h.held_sources(conn, series, generation, sources)
+    now_held = h.held_sources(conn, series, series.generation, sources)
+    then_binaries = h.held_binaries(conn, series, generation, packages)
+    now_binaries = h.held_binaries(conn, series, series.generation, packages)
     kept = {one.release_id for one in then} & {one.release_id for one in now_held}
     places = {(row.index_architecture, row.release_id) for row in then_binaries}
     kept_binaries = places & {(row.index_architecture, row.release_id) for row in now_binaries}

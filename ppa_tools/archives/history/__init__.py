@@ -49,6 +49,7 @@ from ppa_tools.archives.history.moments import (
     list_changes,
     list_snapshots,
     remove_snapshot,
+    touched_since,
 )
 from ppa_tools.archives.history.ppas import (
     PPA,
@@ -182,5 +183,6 @@ __all__ = [
     "set_architectures",
     "source_architectures",
     "stanzas_between",
+    "touched_since",
     "uploads_of",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ppa_tools.archives.history import schema as t
 from ppa_tools.archives.history.ppas import PPA, Series, list_series
-from ppa_tools.archives.history.rows import insert
+from ppa_tools.archives.history.rows import chunks, insert
 
 
 @dataclass(frozen=True)
@@ -60,21 +62,38 @@ class HeldBinary:
     source_version: str
 
 
-def held_sources(conn: Connection, series: Series, generation: int) -> tuple[HeldSource, ...]:
-    """The source publications that a series had at a generation."""
+def touched_since(conn: Connection, series: Series, generation: int) -> tuple[set[str], set[str]]:
+    """The source and the binary packages of a series that anything came or went of after a generation."""
+
+    def names(table: sa.Table, name: sa.ColumnElement[str]) -> set[str]:
+        mine = table.c.series_id == series.id
+        came = sa.select(name).where(mine, table.c.created_generation > generation)
+        went = sa.select(name).where(mine, table.c.ended_generation > generation)
+        return set(conn.execute(came.union(went)).scalars())
+
+    sources, binaries = t.source_publications, t.binary_publications
+    return names(sources, sources.c.source), names(binaries, binaries.c.package)
+
+
+def held_sources(
+    conn: Connection, series: Series, generation: int, names: Collection[str] | None = None
+) -> tuple[HeldSource, ...]:
+    """The source publications that a series had at a generation; ``names`` of None are all."""
     p = t.source_publications
     query = sa.select(p.c.id, p.c.release_id, p.c.source, p.c.version).where(*_active_at(p, series, generation))
-    return tuple(HeldSource(*row) for row in conn.execute(query.order_by(p.c.source, p.c.id)))
+    found = (HeldSource(*row) for row in _of_names(conn, query, p.c.source, names))
+    return tuple(sorted(found, key=lambda one: (one.source, one.id)))
 
 
-def held_binaries(conn: Connection, series: Series, generation: int) -> tuple[HeldBinary, ...]:
-    """The binary publications that a series had at a generation."""
+def held_binaries(
+    conn: Connection, series: Series, generation: int, names: Collection[str] | None = None
+) -> tuple[HeldBinary, ...]:
+    """The binary publications that a series had at a generation; ``names`` of packages, None are all."""
     p = t.binary_publications
     columns = (p.c.id, p.c.release_id, p.c.index_architecture, p.c.package, p.c.version, p.c.architecture)
     query = sa.select(*columns, p.c.source, p.c.source_version).where(*_active_at(p, series, generation))
-    return tuple(
-        HeldBinary(*row) for row in conn.execute(query.order_by(p.c.index_architecture, p.c.package, p.c.id))
-    )
+    found = (HeldBinary(*row) for row in _of_names(conn, query, p.c.package, names))
+    return tuple(sorted(found, key=lambda one: (one.index_architecture, one.package, one.id)))
 
 
 def generation_at(conn: Connection, series: Series, moment: float) -> int:
@@ -124,6 +143,16 @@ def remove_snapshot(conn: Connection, snapshot: Snapshot) -> None:
     """Forget a snapshot; what only it kept may be collected."""
     conn.execute(sa.delete(t.snapshot_series).where(t.snapshot_series.c.snapshot_id == snapshot.id))
     conn.execute(sa.delete(t.snapshots).where(t.snapshots.c.id == snapshot.id))
+
+
+def _of_names(
+    conn: Connection, query: sa.Select[Any], column: sa.ColumnElement[str], names: Collection[str] | None
+) -> Iterator[sa.Row[Any]]:
+    if names is None:
+        yield from conn.execute(query)
+        return
+    for some in chunks(sorted(names)):
+        yield from conn.execute(query.where(column.in_(some)))
 
 
 def _active_at(table: sa.Table, series: Series, generation: int) -> tuple[sa.ColumnElement[bool], ...]:
