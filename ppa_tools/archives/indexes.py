@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import email.utils
-import gzip
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate, parsedate_to_datetime
 
 from ppa_tools.archives.control import BinaryControl, NamedFile, Paragraph, SourceControl, render_paragraph
 from ppa_tools.archives.durable import Digests
 
-GZIP_LEVEL = 6
 # What the archive says of a package, whatever the package says of itself.
 OURS_IN_PACKAGES = ("Filename", "Size", "MD5sum", "SHA1", "SHA256", "SHA512", "Status")
 OURS_IN_SOURCES = (
@@ -21,22 +18,34 @@ OURS_IN_SOURCES = (
 
 
 @dataclass(frozen=True)
-class IndexFile:
-    """An index by its path below dists/SERIES/."""
+class Index:
+    """An index of component main: Packages of an architecture, or Sources, for which it is None."""
+
+    architecture: str | None
+
+    @property
+    def name(self) -> str:
+        """The directory it is in, below main/."""
+        return "source" if self.architecture is None else f"binary-{self.architecture}"
+
+    @property
+    def path(self) -> str:
+        """Its path below dists/SERIES/, without an ending."""
+        return f"main/{self.name}/{'Sources' if self.architecture is None else 'Packages'}"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file that Release vouches for, by its path below dists/SERIES/."""
 
     path: str
-    content: bytes
+    size_bytes: int
     sha256: str
 
     @property
     def by_hash_path(self) -> str:
         """Where it also lies, under its hash, so that readers of an older Release still find theirs."""
-        return by_hash_path(self.path, self.sha256)
-
-
-def by_hash_path(path: str, sha256: str) -> str:
-    """The by-hash path of an index."""
-    return f"{path.rpartition('/')[0]}/by-hash/SHA256/{sha256}"
+        return f"{self.path.rpartition('/')[0]}/by-hash/SHA256/{self.sha256}"
 
 
 def package_stanza(control: BinaryControl, pool_path: str, digests: Digests) -> str:
@@ -67,50 +76,57 @@ def source_stanza(dsc: SourceControl, dsc_file: NamedFile, files: Sequence[Named
     return render_paragraph({"Package": dsc.source, **own, **ours})
 
 
-def render_indexes(packages: Mapping[str, Iterable[str]], sources: Iterable[str]) -> tuple[IndexFile, ...]:
-    """The indexes of component main: Packages of each architecture and Sources, plain and gz."""
-    texts = {f"main/binary-{architecture}/Packages": stanzas for architecture, stanzas in packages.items()}
-    texts["main/source/Sources"] = sources
-    indexes = []
-    for path, stanzas in texts.items():
-        plain = "\n".join(stanzas).encode()
-        # No time in the gzip header: the same packages make the same bytes.
-        for name, content in ((path, plain), (f"{path}.gz", gzip.compress(plain, GZIP_LEVEL, mtime=0))):
-            indexes.append(IndexFile(name, content, hashlib.sha256(content).hexdigest()))
-    return tuple(indexes)
-
-
 def render_release(
     origin: str,
     description: str,
     series: str,
     architectures: Sequence[str],
-    indexes: Iterable[IndexFile],
-    now: float,
+    listed: Iterable[Listed],
+    date_s: float,
+    valid_for_s: float,
 ) -> bytes:
-    """The Release of a series, as the Debian repository format has it; ``now`` in seconds since the epoch."""
+    """The Release of a series, as the Debian repository format has it.
+
+    ``date_s`` is in seconds since the epoch; after ``valid_for_s`` more apt believes it no longer (0: for ever).
+    """
     fields = {
         "Origin": origin,
         "Label": origin,
         "Suite": series,
         "Codename": series,
-        "Date": email.utils.formatdate(now, usegmt=True).replace("GMT", "UTC"),
+        "Date": _date(date_s),
+        **({"Valid-Until": _date(date_s + valid_for_s)} if valid_for_s else {}),
         "Architectures": " ".join(architectures),
         "Components": "main",
         "Description": " ".join(description.split()) or origin,
         "Acquire-By-Hash": "yes",
-        "SHA256": "".join(f"\n{index.sha256} {len(index.content):>8} {index.path}" for index in indexes),
+        "SHA256": "".join(f"\n{one.sha256} {one.size_bytes:>8} {one.path}" for one in listed),
     }
     return render_paragraph(fields).encode()
 
 
-def release_indexes(release: bytes) -> dict[str, str]:
-    """The indexes that a Release (clear-signed or not) names: path -> SHA-256."""
-    found: dict[str, str] = {}
+def release_listed(release: bytes) -> tuple[Listed, ...]:
+    """The files that a Release (clear-signed or not) of this archive vouches for."""
+    found = list[Listed]()
     inside = False
     for line in release.decode("utf-8", "replace").splitlines():
-        if inside and line.startswith(" ") and len(words := line.split()) == 3:
-            found[words[2]] = words[0]
+        if inside and line.startswith(" ") and len(words := line.split()) == 3 and words[1].isdecimal():
+            found.append(Listed(words[2], int(words[1]), words[0]))
         else:
             inside = line.startswith("SHA256:")
-    return found
+    return tuple(found)
+
+
+def release_date(release: bytes) -> float | None:
+    """The Date of a Release in seconds since the epoch; None where it has none that can be read."""
+    for line in release.decode("utf-8", "replace").splitlines():
+        if line.startswith("Date:"):
+            try:
+                return parsedate_to_datetime(line.partition(":")[2].strip()).timestamp()
+            except ValueError:
+                return None
+    return None
+
+
+def _date(at_s: float) -> str:
+    return formatdate(at_s, usegmt=True).replace("GMT", "UTC")

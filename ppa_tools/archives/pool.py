@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppa_tools.archives.durable import sync_directories, sync_file
+from ppa_tools.archives.durable import sync_directories, sync_files
 
 
 @dataclass(frozen=True)
@@ -27,29 +28,36 @@ class Pool:
         They are linked, not moved: until the history knows them the upload they came with stays whole. A blob
         is linked only after its content is synced, so one that exists is sound.
         """
-        directories = set()
-        for path, sha256 in files:
-            blob = self.blob(sha256)
-            if blob.exists():
-                continue
+        new = [(path, self.blob(sha256)) for path, sha256 in files if not self.blob(sha256).exists()]
+        for path, _ in new:
             path.chmod(0o644)
-            sync_file(path)
+        sync_files(path for path, _ in new)
+        for path, blob in new:
             blob.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 os.link(path, blob)
-            directories |= {blob.parent, self.root}
-        sync_directories(directories)
+        sync_directories({self.root, *(blob.parent for _, blob in new)} if new else ())
 
-    def link_into(self, directory: Path, files: Iterable[tuple[str, str]]) -> None:
-        """Give blobs their names below ``directory``: (relative path, SHA-256); durable when this returns."""
-        directories = set()
+    def link_into(self, directory: Path, files: Iterable[tuple[str, str]]) -> set[Path]:
+        """Give blobs their names below ``directory``: (relative path, SHA-256).
+
+        Returns the directories to sync before anybody is told of them.
+        """
+        changed = set[Path]()
         for relative, sha256 in files:
             path = directory / relative
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.parent not in changed:
+                changed |= _make_directory(path.parent)
             with contextlib.suppress(FileExistsError):
                 os.link(self.blob(sha256), path)
-            directories.add(path.parent)
-        sync_directories(directories)
+        return changed
+
+
+def _make_directory(path: Path) -> set[Path]:
+    """Make a directory where it is missing; the directories to sync for it, itself among them."""
+    missing = list(itertools.takewhile(lambda one: not one.exists(), (path, *path.parents)))
+    path.mkdir(parents=True, exist_ok=True)
+    return {path, *(one.parent for one in missing)}
 
 
 def pool_directory(source: str) -> str:

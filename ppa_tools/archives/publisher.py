@@ -1,32 +1,43 @@
 """Writing a series' indexes so that a reader sees the publication before or after, never between.
 
-1. Take the PPA's lock; read the generation and its stanzas in one view of the history.
-2. Link the files of pending publications into the PPA's pool, and sync.
-3. Write every index under its hash, and sync: nobody is told of them yet.
+1. Take the PPA's lock. In one view of the history: render the blocks of each index that have changed since it was
+   last written, and link the files of pending publications into the PPA's pool.
+2. Put each index together from its blocks under a temporary name, and hash it.
+3. Sign the Release that names these hashes. Meanwhile sync the indexes, give each the name of its hash, and sync
+   the directories of the pool and of the indexes: nobody is told of them yet.
 4. Touch the by-hash files of the publication that is there now: they are superseded from now on.
-5. Replace the plain index names, then Release and Release.gpg, and InRelease last of all.
+5. Write and sync Release, Release.gpg and InRelease under temporary names; replace the plain names of the indexes,
+   then Release and Release.gpg, and InRelease last of all; sync the directories.
 6. Tell the history which generation stands. Killed before this, the series is still dirty and all is done again.
-7. Remove by-hash files that were superseded longer ago than they are kept.
+7. Keep the tables of blocks for the next time; remove blocks that no table names any more, and by-hash files that
+   were superseded longer ago than they are kept.
 
-Each step may be done again, and a crash after any of them leaves a publication that apt can read.
+Each step may be done again, and a crash or a full disk after any of them leaves a publication that apt can read.
+Indexes lie on disk compressed only. Release names the plain ones too, with sizes and hashes, as apt demands.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ppa_tools.archives import block_store, dists, incremental
 from ppa_tools.archives import history as h
-from ppa_tools.archives import indexes
-from ppa_tools.archives.durable import replace_file, sync_directories
+from ppa_tools.archives.block_store import PLAIN, DamagedBlock, Sum
+from ppa_tools.archives.durable import new_file, sync_directories
+from ppa_tools.archives.errors import ArchiveError
+from ppa_tools.archives.incremental import Update
+from ppa_tools.archives.indexes import Index, Listed, render_release
 from ppa_tools.archives.pool import Pool
 
 Sign = Callable[[bytes], tuple[bytes, bytes]]
 """Release text -> InRelease, Release.gpg."""
+
+THREADS = 4
+"""Hashing, compressing, reading and writing let other threads run: these are enough for two processors."""
 
 
 @dataclass(frozen=True)
@@ -38,102 +49,137 @@ class Published:
     in_release_sha256: str
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where a publication goes: the PPA's directory as served, and where the blocks of its indexes are kept."""
+
+    directory: Path
+    cache: Path
+
+
+@dataclass(frozen=True)
+class View:
+    """What the history says at one moment of what is to be published."""
+
+    series: h.Series
+    source_ids: Sequence[int]
+    binary_ids: Sequence[int]
+    files: Sequence[tuple[str, str]]
+    updates: tuple[Update, ...]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A whole index in one form; ``temporary`` is where it was written, None where that was not needed."""
+
+    listed: Listed
+    temporary: Path | None
+
+
 def publish_series(
     history: h.History,
     pool: Pool,
-    directory: Path,
+    target: Target,
     ppa: h.PPA,
     series_name: str,
     sign: Sign,
     now: float,
     keep_by_hash_s: float,
+    *,
+    contents: Sequence[Listed] | None = None,
+    fresh: bool = False,
 ) -> Published:
-    """Publish a series below ``directory``, the PPA's; the caller holds the PPA's lock."""
+    """Publish a series; the caller holds the PPA's lock.
+
+    ``contents`` are new Contents indexes, which lie under their hashes already; None keeps those that stand.
+    ``fresh`` renders all, whatever was kept. Raises ArchiveError when kept blocks do not last from one moment to
+    the next, and OSError as the disk does.
+    """
+    directory = target.directory / "dists" / series_name
+    standing = dists.standing(directory)
+    with ThreadPoolExecutor(THREADS) as beside:
+        view, assembled = _render(history, target, ppa, series_name, beside, fresh=fresh)
+        listed = [one.listed for one in assembled]
+        listed += standing.contents if contents is None else contents
+        release = render_release(
+            f"{ppa.address.owner}/{ppa.address.name}",
+            ppa.description,
+            series_name,
+            view.series.architectures,
+            listed,
+            max(now, standing.date_s),  # apt refuses a Release that is older than the one it has
+            ppa.settings.valid_for_s,
+        )
+        signing = beside.submit(sign, release)
+        changed = pool.link_into(target.directory, view.files)
+        written = ((one.temporary, one.listed) for one in assembled if one.temporary is not None)
+        sync_directories(changed | dists.name_by_hash(directory, written))
+        in_release, release_gpg = signing.result()
+    dists.touch(directory, standing.listed, now)
+    # If-Modified-Since counts whole seconds: two publications in one second must not look like one.
+    mtime_s = max(int(now), standing.mtime_s + 1)
+    dists.replace_names(directory, listed, release, release_gpg, in_release, mtime_s)
+    with history.write() as conn:
+        h.mark_published(conn, view.series.id, view.series.generation, view.source_ids, view.binary_ids, now)
+    _keep(view.updates, [one.listed for one in assembled])
+    dists.remove_old(directory, {*listed, *standing.listed}, now - keep_by_hash_s)
+    return Published(series_name, view.series.generation, hashlib.sha256(in_release).hexdigest())
+
+
+def _render(
+    history: h.History, target: Target, ppa: h.PPA, series_name: str, beside: Executor, *, fresh: bool
+) -> tuple[View, list[Assembled]]:
+    """All indexes of a series, whole; what was kept of them and is damaged is rendered again, once."""
+    directory, cache = target.directory / "dists" / series_name, target.cache / series_name
+    for attempt in range(2):
+        if fresh or attempt:
+            block_store.forget(cache)
+        view = _view(history, ppa, series_name, cache, beside)
+        futures = [
+            beside.submit(_assemble, directory, update, number)
+            for update in view.updates
+            for number in range(len(update.forms))
+        ]
+        try:
+            return view, [future.result() for future in futures]
+        except DamagedBlock as error:
+            damage = error
+    raise ArchiveError(
+        f"{damage}, though it was just written: the disk that holds {cache} does not keep what it is given"
+    )
+
+
+def _view(history: h.History, ppa: h.PPA, series_name: str, cache: Path, beside: Executor) -> View:
+    forms = (PLAIN, *ppa.settings.compressions)
     with history.read() as conn:
         series = h.find_series(conn, ppa, series_name)
         assert series is not None, series_name
-        sources = h.source_stanzas(conn, series.id)
-        packages = {arch: h.binary_stanzas(conn, series.id, arch) for arch in series.architectures}
-        source_ids, binary_ids = h.pending_ids(conn, series.id)
-        files = h.pending_files(conn, ppa, series.id)
-    pool.link_into(directory, files)
-    written = indexes.render_indexes(packages, sources)
-    dists = directory / "dists" / series_name
-    _write_by_hash(dists, written)
-    origin = f"{ppa.address.owner}/{ppa.address.name}"
-    release = indexes.render_release(origin, ppa.description, series_name, series.architectures, written, now)
-    in_release, release_gpg = sign(release)
-    superseded = _named_by_hash(dists / "InRelease")
-    for path in superseded:
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(dists / path, (now, now))
-    _replace_names(dists, written, release, release_gpg, in_release, now)
-    with history.write() as conn:
-        h.mark_published(conn, series.id, series.generation, source_ids, binary_ids, now)
-    _remove_old(dists, {index.by_hash_path for index in written} | superseded, now - keep_by_hash_s)
-    return Published(series_name, series.generation, hashlib.sha256(in_release).hexdigest())
+        updates = tuple(
+            incremental.update_index(conn, series, index, cache / index.name, forms, beside)
+            for index in (*map(Index, series.architectures), Index(None))
+        )
+        return View(series, *h.pending_ids(conn, series.id), h.pending_files(conn, ppa, series.id), updates)
 
 
-def _write_by_hash(dists: Path, written: Iterable[indexes.IndexFile]) -> None:
-    directories = set()
-    for index in written:
-        path = dists / index.by_hash_path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            replace_file(path, index.content)
-        directories |= {path.parent, path.parent.parent, path.parent.parent.parent, dists}
-    sync_directories(directories)
+def _assemble(directory: Path, update: Update, number: int) -> Assembled:
+    """One form of an index, from its blocks; it is not written when it is there already, nor when it is plain."""
+    form = update.forms[number]
+    path = f"{update.index.path}.{form}" if form else update.index.path
+    if update.sums is not None:
+        known = Listed(path, update.sums[number].size_bytes, update.sums[number].sha256)
+        if form == PLAIN or dists.holds(directory, known):
+            return Assembled(known, None)
+    if form == PLAIN:
+        whole = block_store.assemble(update.directory, update.blocks, number, form, None)
+        return Assembled(Listed(path, whole.size_bytes, whole.sha256), None)
+    with new_file(dists.by_hash_directory(directory, path)) as (temporary, file):
+        whole = block_store.assemble(update.directory, update.blocks, number, form, file)
+    return Assembled(Listed(path, whole.size_bytes, whole.sha256), temporary)
 
 
-def _replace_names(
-    dists: Path,
-    written: Iterable[indexes.IndexFile],
-    release: bytes,
-    release_gpg: bytes,
-    in_release: bytes,
-    now: float,
-) -> None:
-    # If-Modified-Since counts whole seconds: two publications in one second must not look like one.
-    mtime_s = max(int(now), _mtime_s(dists / "InRelease") + 1)
-    for index in written:
-        _replace_by_link(dists / index.path, dists / index.by_hash_path)
-    replace_file(dists / "Release", release, mtime_s=mtime_s)
-    replace_file(dists / "Release.gpg", release_gpg, mtime_s=mtime_s)
-    sync_directories([dists, *((dists / index.path).parent for index in written)])
-    replace_file(dists / "InRelease", in_release, mtime_s=mtime_s)
-    sync_directories([dists])
-
-
-def _replace_by_link(path: Path, content: Path) -> None:
-    temporary = path.with_name(f".new-{path.name}")
-    temporary.unlink(missing_ok=True)
-    os.link(content, temporary)
-    temporary.replace(path)
-    temporary.unlink(missing_ok=True)  # rename does nothing when both are the same file already
-
-
-def _named_by_hash(in_release: Path) -> set[str]:
-    """The by-hash files that the publication on disk names."""
-    try:
-        named = indexes.release_indexes(in_release.read_bytes())
-    except FileNotFoundError:
-        return set()
-    return {indexes.by_hash_path(path, sha256) for path, sha256 in named.items()}
-
-
-def _mtime_s(path: Path) -> int:
-    try:
-        return int(path.stat().st_mtime)
-    except FileNotFoundError:
-        return 0
-
-
-def _remove_old(dists: Path, kept: set[str], before: float) -> None:
-    """Remove by-hash files last named before then, and what a killed publisher left half written."""
-    for directory in dists.glob("main/*/by-hash/SHA256"):
-        for path in directory.iterdir():
-            if path.relative_to(dists).as_posix() not in kept and path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
-    for pattern in (".new-*", "main/*/.new-*"):
-        for path in dists.glob(pattern):
-            path.unlink(missing_ok=True)
+def _keep(updates: Iterable[Update], listed: Sequence[Listed]) -> None:
+    sums = {one.path: Sum(one.size_bytes, one.sha256) for one in listed}
+    for update in updates:
+        if update.sums is None:
+            paths = (f"{update.index.path}.{form}" if form else update.index.path for form in update.forms)
+            incremental.keep(update, [sums[path] for path in paths])

@@ -231,6 +231,12 @@ def archive(tmp_path: Path, signer: Signer) -> Iterator[LocalArchive]:
     one.close()
 
 
+def index_text(archive: LocalArchive, path: str) -> str:
+    """An index below dists/SERIES/main/, as a reader of the gz form has it."""
+    compressed = archive.public_directory(PPA) / f"dists/{SERIES}/main/{path}.gz"
+    return gzip.decompress(compressed.read_bytes()).decode()
+
+
 @dataclass
 class Server:
     """A real archive server in a process of its own."""

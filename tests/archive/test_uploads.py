@@ -24,6 +24,7 @@ from tests.archive.conftest import (
     architecture,
     changes_text,
     file_lists,
+    index_text,
     make_binaries,
     make_source,
 )
@@ -315,7 +316,7 @@ def test_an_orig_tarball_left_out_is_taken_from_the_ppa(
         accept(archive, make_source(tmp_path / "s0", signer, with_orig=False))
     accept(archive, make_source(tmp_path / "s1", signer))
     accept(archive, make_source(tmp_path / "s2", signer, version="1.0-2", with_orig=False))
-    sources = (archive.public_directory(PPA) / f"dists/{SERIES}/main/source/Sources").read_text()
+    sources = index_text(archive, "source/Sources")
     assert "Version: 1.0-2" in sources
     assert "hello_1.0.orig.tar.gz" in sources
     assert "Version: 1.0-1\n" not in sources
@@ -332,15 +333,15 @@ def test_one_version_belongs_to_one_series(archive: LocalArchive, signer: Signer
 def test_binaries_of_the_older_source_stay_until_the_newer_ones_arrive(
     archive: LocalArchive, signer: Signer, tmp_path: Path
 ) -> None:
-    packages = archive.public_directory(PPA) / f"dists/{SERIES}/main/binary-{architecture()}/Packages"
+    packages = f"binary-{architecture()}/Packages"
     both = {"hello": architecture(), "hello-data": "all"}
     accept(archive, make_source(tmp_path / "s1", signer))
     accept_debs(archive, make_binaries(tmp_path / "b1", packages=both))
     accept(archive, make_source(tmp_path / "s2", signer, version="1.1-1"))
-    assert packages.read_text().count("Version: 1.0-1") == 2
+    assert index_text(archive, packages).count("Version: 1.0-1") == 2
     accept_debs(archive, make_binaries(tmp_path / "b2", version="1.1-1", packages=both))
-    assert packages.read_text().count("Version: 1.1-1") == 2
-    assert "1.0-1" not in packages.read_text()
+    assert index_text(archive, packages).count("Version: 1.1-1") == 2
+    assert "1.0-1" not in index_text(archive, packages)
     old = find_publication(archive, "1.0-1")
     assert old.source.span.status is Status.SUPERSEDED
     assert {one.span.status for one in old.binaries} == {Status.SUPERSEDED}
@@ -368,7 +369,7 @@ def test_a_series_that_gets_an_architecture_has_the_packages_for_all_there(
     accept(archive, make_source(tmp_path / "s1", signer))
     accept_debs(archive, make_binaries(tmp_path / "b1", packages={"hello": architecture(), "hello-data": "all"}))
     archive.ensure_ppa(PPA, series=[SERIES], architectures=["riscv64"])
-    text = (archive.public_directory(PPA) / f"dists/{SERIES}/main/binary-riscv64/Packages").read_text()
+    text = index_text(archive, "binary-riscv64/Packages")
     assert text.startswith("Package: hello-data\n")
     assert "Package: hello\n" not in text
 
@@ -489,7 +490,7 @@ def test_what_a_package_says_of_itself_cannot_forge_the_index(
     changes = directory / "hello.changes"
     remake(changes)
     accept_debs(archive, changes)
-    text = (archive.public_directory(PPA) / f"dists/{SERIES}/main/binary-{architecture()}/Packages").read_text()
+    text = index_text(archive, f"binary-{architecture()}/Packages")
     assert "evil.deb" not in text
     assert text.count("SHA256:") == 1
     assert [line for line in text.splitlines() if line.startswith("Package:")] == ["Package: hello"]
@@ -505,7 +506,7 @@ def test_old_by_hash_files_are_kept_for_their_hour_and_no_longer(signer: Signer,
         """Publish one more version; the name by hash of its Sources."""
         changes = make_source(tmp_path / f"s{n}", signer, version=f"1.{n}-1")
         accept(archive, changes)
-        sources = archive.public_directory(PPA) / f"dists/{SERIES}/main/source/Sources"
+        sources = archive.public_directory(PPA) / f"dists/{SERIES}/main/source/Sources.gz"
         return hashlib.sha256(sources.read_bytes()).hexdigest()
 
     first = upload(1)

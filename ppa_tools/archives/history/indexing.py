@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ppa_tools.archives.history import schema as t
+from ppa_tools.archives.history.content import names_in_ppa
 from ppa_tools.archives.history.ppas import PPA
 from ppa_tools.archives.history.publications import ACTIVE, Status
 from ppa_tools.archives.history.rows import chunks
@@ -64,21 +65,12 @@ def pending_ids(conn: Connection, series_id: int) -> tuple[list[int], list[int]]
 
 def pending_files(conn: Connection, ppa: PPA, series_id: int) -> list[tuple[str, str]]:
     """The files of pending publications as (path in the PPA's directory, SHA-256)."""
-    n = t.file_names
-    pending_releases = _pending_releases(t.source_publications, series_id)
-    f = t.source_release_files
-    sources = (
-        sa.select(n.c.pool_path, n.c.sha256)
-        .join(f, sa.and_(f.c.name == n.c.name, n.c.ppa_id == ppa.id))
-        .where(f.c.release_id.in_(pending_releases))
-    )
-    b = t.binary_releases
-    binaries = (
-        sa.select(n.c.pool_path, n.c.sha256)
-        .join(b, sa.and_(b.c.file_name == n.c.name, n.c.ppa_id == ppa.id))
-        .where(b.c.id.in_(_pending_releases(t.binary_publications, series_id)))
-    )
-    return [(row.pool_path, row.sha256) for row in conn.execute(sources.union(binaries))]
+    f, b = t.source_release_files, t.binary_releases
+    # Names first and files by name then: in one query SQLite would go through every name that the PPA has.
+    of_sources = sa.select(f.c.name).where(f.c.release_id.in_(_pending_releases(t.source_publications, series_id)))
+    of_binaries = sa.select(b.c.file_name).where(b.c.id.in_(_pending_releases(t.binary_publications, series_id)))
+    names = {*conn.execute(of_sources).scalars(), *conn.execute(of_binaries).scalars()}
+    return [(one.pool_path, one.sha256) for one in names_in_ppa(conn, ppa.id, names).values()]
 
 
 def mark_published(

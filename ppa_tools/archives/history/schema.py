@@ -299,5 +299,5 @@ binary_publications = Table(
     *_publication_columns("binary_publications"),
     Index("binary_publications_by_package", "series_id", "package", "status"),
     Index("binary_publications_by_source", "series_id", "source", "status"),
-    Index("binary_publications_by_status", "series_id", "index_architecture", "status"),
+    Index("binary_publications_by_state", "series_id", "status"),
 )

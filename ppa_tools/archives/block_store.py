@@ -1,0 +1,163 @@
+"""The files that keep an index's blocks between publications, so that only changed ones are rendered again.
+
+An index has a directory of its own: each block's plain text and compressed forms in a file each, named by the
+SHA-256 of the plain text, and ``table``, which names the blocks in order and the generation they stand for. All of
+it is a cache, and not synced: whatever is missing, or differs from the sizes and sums that the table gives, is
+rendered again from the history. One publisher at a time works in a directory; the PPA's lock sees to that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from xxhash import xxh3_64_hexdigest
+
+from ppa_tools.archives.blocks import Text
+from ppa_tools.archives.compression import COMPRESSORS
+
+TABLE = "table"
+FORMAT = 1
+PLAIN = ""
+"""The form that is not compressed; the others are the keys of COMPRESSORS."""
+
+
+class DamagedBlock(Exception):
+    """A block's file is not what the table says."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One form of a block, as its file must be; XXH3 takes a tenth of the time of a cryptographic hash."""
+
+    size_bytes: int
+    xxh3: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block by its first package name and the SHA-256 of its plain text; ``parts`` are in the table's forms."""
+
+    first: str
+    sha256: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The size and hash of a whole index in one form."""
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """An index at a moment of the history, which ``mark`` names: its blocks, and its sums in each form."""
+
+    mark: str
+    generation: int
+    forms: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    sums: tuple[Sum, ...]
+
+
+def load_table(directory: Path, forms: Sequence[str]) -> Table | None:
+    """The table in a directory; None when there is none that is whole and has these forms."""
+    try:
+        checksum, _, text = (directory / TABLE).read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    if hashlib.sha256(text).hexdigest().encode() != checksum:
+        return None
+    said = json.loads(text)
+    if said["format"] != FORMAT or tuple(said["forms"]) != tuple(forms):
+        return None
+    blocks = tuple(
+        Block(first, sha256, tuple(Part(size, xxh3) for size, xxh3 in parts))
+        for first, sha256, parts in said["blocks"]
+    )
+    return Table(
+        said["mark"], said["generation"], tuple(forms), blocks, tuple(Sum(size, sha) for size, sha in said["sums"])
+    )
+
+
+def save_table(directory: Path, table: Table) -> None:
+    """Replace the table, and remove every block that it does not name."""
+    said = {
+        "format": FORMAT,
+        "mark": table.mark,
+        "generation": table.generation,
+        "forms": table.forms,
+        "blocks": [
+            (block.first, block.sha256, [(part.size_bytes, part.xxh3) for part in block.parts])
+            for block in table.blocks
+        ],
+        "sums": [(one.size_bytes, one.sha256) for one in table.sums],
+    }
+    text = json.dumps(said, separators=(",", ":")).encode()
+    temporary = directory / f".{TABLE}"
+    temporary.write_bytes(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+    temporary.replace(directory / TABLE)
+    named = {_file_name(block.sha256, form) for block in table.blocks for form in table.forms} | {TABLE}
+    for name in os.listdir(directory):  # noqa: PTH208 (a list of thousands, each time)
+        if name not in named:
+            (directory / name).unlink()
+
+
+def forget(directory: Path) -> None:
+    """Remove an index's blocks and table: it will be rendered as a whole."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(directory)
+
+
+def write_block(directory: Path, text: Text, forms: Iterable[str]) -> Block:
+    """Keep a block in these forms. One that is there already is written again: it may be damaged."""
+    sha256 = hashlib.sha256(text.content).hexdigest()
+    parts = []
+    for form in forms:
+        data = text.content if form == PLAIN else COMPRESSORS[form](text.content)
+        (directory / _file_name(sha256, form)).write_bytes(data)
+        parts.append(Part(len(data), xxh3_64_hexdigest(data)))
+    return Block(text.first, sha256, tuple(parts))
+
+
+def assemble(directory: Path, blocks: Iterable[Block], number: int, form: str, out: IO[bytes] | None) -> Sum:
+    """Sum one form of an index, the ``number``th of its table, and write it to ``out`` where that is given.
+
+    Raises DamagedBlock when a block is not what the table says.
+    """
+    digest = hashlib.sha256()
+    size_bytes = 0
+    for block in blocks:
+        data = _read(f"{directory}/{_file_name(block.sha256, form)}", block.parts[number])
+        digest.update(data)
+        if out is not None:
+            out.write(data)
+        size_bytes += len(data)
+    return Sum(size_bytes, digest.hexdigest())
+
+
+def _file_name(sha256: str, form: str) -> str:
+    return f"{sha256}.{form}" if form else sha256
+
+
+def _read(path: str, part: Part) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError as error:
+        raise DamagedBlock(f"{path} is missing") from error
+    try:
+        data = os.read(handle, part.size_bytes + 1)
+    finally:
+        os.close(handle)
+    if len(data) != part.size_bytes or xxh3_64_hexdigest(data) != part.xxh3:
+        raise DamagedBlock(f"{path} is not what was written")
+    return data
