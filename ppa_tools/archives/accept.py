@@ -67,6 +67,8 @@ def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
     receipt = Receipt(
         str(scene.ppa.address), series.name, "source", source, version, upload.changes_sha256, already=False
     )
+    if h.find_upload(conn, series.id, upload.changes_sha256) is not None:
+        return replace(receipt, already=True)  # even if it was deleted since: who replays it may be anybody
     publications = h.select_source_publications(conn, scene.ppa, series=series.name, source=source)
     release = h.find_source_release(conn, scene.ppa.id, source, version)
     if release is not None and _source_is_there(scene, upload, release, publications):

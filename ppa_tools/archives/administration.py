@@ -7,15 +7,15 @@ import hmac
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sqlalchemy.engine import Connection
 
 from ppa_tools import openpgp
 from ppa_tools.address import Address
 from ppa_tools.archives import history as h
-from ppa_tools.archives.accept import spread_to_architectures
+from ppa_tools.archives.accept import over_the_limit, spread_to_architectures
 from ppa_tools.archives.control import ARCHITECTURE
+from ppa_tools.archives.copying import Wanted
 from ppa_tools.archives.errors import ArchiveError, UnknownPPA
 
 SERIES_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}")
@@ -95,6 +95,36 @@ def ensure_series(
         h.set_architectures(conn, found, (*found.architectures, *missing))
 
 
+def remove_architecture(
+    conn: Connection, ppa: h.PPA, series: h.Series, architecture: str, now: float, by: str
+) -> None:
+    """End what a series publishes for an architecture; raises ArchiveError when it is not there, or the last."""
+    rest = tuple(one for one in series.architectures if one != architecture)
+    if rest == series.architectures:
+        raise ArchiveError(f"{series.name} of {ppa.address} has no {architecture}")
+    if not rest:
+        raise ArchiveError(f"{series.name} of {ppa.address} has only {architecture}: delete the series instead")
+    why = f"{series.name} has no {architecture} from now on"
+    change = h.begin_change(conn, series, now, by, "architectures", why)
+    rows = h.select_binary_publications(conn, ppa, series=series.name, active=True)
+    ended = [row.id for row in rows if row.index_architecture == architecture]
+    h.end_binaries(conn, change, ended, h.Status.DELETED, why)
+    h.set_architectures(conn, series, rest)
+
+
+def surplus_versions(conn: Connection, ppa: h.PPA, series: h.Series, keep: int) -> list[Wanted]:
+    """The versions that are published in a series beyond the newest ``keep`` of each source."""
+    by_name: dict[str, list[h.SourcePublication]] = {}
+    for one in h.select_source_publications(conn, ppa, series=series.name, active=True):
+        by_name.setdefault(one.source, []).append(one)
+    return [
+        Wanted(one.source, one.version)
+        for rows in by_name.values()
+        for one in rows
+        if one.id in over_the_limit(rows, keep)
+    ]
+
+
 def read_uploaders(data: bytes) -> tuple[h.Uploader, ...]:
     """The uploaders that public keys (armored or binary) stand for; raises ArchiveError when there is none."""
     keys = openpgp.read_keys(data)
@@ -124,11 +154,6 @@ def match_token(tokens: Sequence[h.AccessToken], secret: str) -> h.AccessToken |
     given = _hash_of(secret)
     matching = [one for one in tokens if hmac.compare_digest(one.secret_sha256, given)]
     return matching[0] if matching else None
-
-
-def with_key(ppa: h.PPA, fingerprint: str) -> h.PPA:
-    """The PPA, with one more key that signs it."""
-    return replace(ppa, key_fingerprints=(*ppa.key_fingerprints, fingerprint))
 
 
 def _hash_of(secret: str) -> str:

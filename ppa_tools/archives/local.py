@@ -172,6 +172,11 @@ class LocalArchive:
             if settings != ppa.settings:
                 h.configure_ppa(conn, ppa, settings)
                 admin.touch_all_series(conn, ppa, self._clock(), by, "configure", ", ".join(sorted(changes)))
+                for one in h.list_series(conn, ppa):
+                    surplus = admin.surplus_versions(conn, ppa, one, settings.versions)
+                    why = f"{settings.versions} of its versions are kept published"
+                    if surplus:
+                        self._end(conn, Place(ppa, one), surplus, Status.SUPERSEDED, by, why)
         self.publish(address)
         return self.ppa(address)
 
@@ -196,6 +201,16 @@ class LocalArchive:
                 self._end(conn, Place(ppa, one), None, Status.DELETED, by, why or "the series was deleted")
                 h.mark_series_deleted(conn, one, self._clock())
             shutil.rmtree(self.directory_of(ppa) / "dists" / series, ignore_errors=True)
+
+    def remove_architecture(self, address: Address, series: str, architecture: str, *, by: str) -> None:
+        """Publish a series for an architecture no more. Ends published; raises ArchiveError for its last one."""
+        with locked(self._lock_file(address)), self._history.write() as conn:
+            ppa = admin.find(conn, address)
+            admin.remove_architecture(
+                conn, ppa, admin.find_series(conn, ppa, series), architecture, self._clock(), by
+            )
+        self.publish(address)
+        shutil.rmtree(self.directory_of(ppa) / f"dists/{series}/main/binary-{architecture}", ignore_errors=True)
 
     def ppas(self) -> tuple[PPA, ...]:
         """All PPAs, by owner and name."""
@@ -520,19 +535,22 @@ class LocalArchive:
     # Publishing
 
     def publish(self, address: Address, *, force: bool = False) -> tuple[Published, ...]:
-        """Write the indexes of the series that lag behind the history (of all with ``force``)."""
+        """Write the indexes of the series that are due: they lag behind the history, or will soon be no longer
+        valid. With ``force``, of all.
+        """
         with locked(self._lock_file(address)):
             with self._history.read() as conn:
                 ppa = admin.find(conn, address)
-                wanted = [one.name for one in h.list_series(conn, ppa) if force or one.is_dirty]
+                known, now = h.list_series(conn, ppa), self._clock()
+                wanted = [one.name for one in known if force or one.is_due(ppa.settings, now)]
             self._settle(ppa)
             return tuple(self._publish_series(ppa, name) for name in wanted)
 
-    def publish_dirty(self) -> tuple[Published, ...]:
-        """Publish whatever lags behind, in all PPAs: what a crash left undone."""
+    def publish_due(self) -> tuple[Published, ...]:
+        """Publish what is due in all PPAs: what a crash left undone, and what will soon be no longer valid."""
         with self._history.read() as conn:
-            addresses = {ppa.address for ppa, _ in h.dirty_series(conn)}
-        return tuple(one for address in sorted(addresses) for one in self.publish(address))
+            addresses = [ppa.address for ppa in h.due_ppas(conn, self._clock())]
+        return tuple(one for address in addresses for one in self.publish(address))
 
     def public_directory(self, address: Address) -> Path:
         """The PPA's directory as it is served, with dists/ and pool/; raises UnknownPPA."""

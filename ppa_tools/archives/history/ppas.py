@@ -69,6 +69,11 @@ class Series:
         """Whether its indexes lag behind the history."""
         return self.generation != self.published_generation
 
+    def is_due(self, settings: Settings, now: float) -> bool:
+        """Whether it is to be published: its indexes lag behind, or half of their time to be valid is over."""
+        aged = settings.valid_for_s and now - (self.published_at or 0.0) > settings.valid_for_s / 2
+        return self.is_dirty or bool(aged)
+
 
 @dataclass(frozen=True)
 class Change:
@@ -191,14 +196,13 @@ def find_series(conn: Connection, ppa: PPA, name: str) -> Series | None:
     return _series(row) if row else None
 
 
-def dirty_series(conn: Connection) -> tuple[tuple[PPA, str], ...]:
-    """The series whose indexes lag behind the history."""
-    s = t.series
-    query = sa.select(s.c.ppa_id, s.c.name).where(
-        s.c.generation != s.c.published_generation, s.c.deleted_at.is_(None)
-    )
+def due_ppas(conn: Connection, now: float) -> tuple[PPA, ...]:
+    """The PPAs that have a series to publish."""
+    rows = conn.execute(sa.select(t.series).where(t.series.c.deleted_at.is_(None)))
+    series = [_series(row) for row in rows]
     by_id = {ppa.id: ppa for ppa in list_ppas(conn)}
-    return tuple((by_id[row.ppa_id], row.name) for row in conn.execute(query) if row.ppa_id in by_id)
+    due = {one.ppa_id for one in series if one.ppa_id in by_id and one.is_due(by_id[one.ppa_id].settings, now)}
+    return tuple(ppa for ppa in by_id.values() if ppa.id in due)
 
 
 def add_series(conn: Connection, ppa: PPA, name: str, architectures: Sequence[str], now: float, by: str) -> None:
