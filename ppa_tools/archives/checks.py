@@ -9,6 +9,7 @@ import hashlib
 import re
 import stat
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,10 +96,13 @@ def check_source_upload(
     """
     known = tuple(uploaders)
     text = _read_text(directory, changes_name)
-    changes, signed = check_source_changes(text, changes_name, series, known)
-    files = _check_files(directory, changes_name, changes.files)
-    dsc_file = _only_dsc(changes)
-    dsc_payload = _verify(_read_text(directory, dsc_file.name), known, dsc_file.name).payload
+    with ThreadPoolExecutor(1) as beside:
+        # A signature takes a process of its own: the .dsc's is checked while the .changes' is, and its files are.
+        ahead = {name: beside.submit(_verify_file, directory, name, known) for name in _one_dsc(directory)}
+        changes, signed = check_source_changes(text, changes_name, series, known)
+        files = _check_files(directory, changes_name, changes.files)
+        dsc_file = _only_dsc(changes)
+        dsc_payload = ahead[dsc_file.name].result().payload
     dsc = parse_dsc(dsc_payload, dsc_file.name)
     _check_dsc(changes, dsc, dsc_file)
     return SourceUpload(
@@ -182,6 +186,16 @@ def _verify(text: bytes, known: tuple[Uploader, ...], what: str) -> openpgp.Sign
     if signed.fingerprint not in {uploader.fingerprint for uploader in known}:
         raise UploadRefused(f"{what}: the key {signed.fingerprint} may not upload to this PPA")
     return signed
+
+
+def _verify_file(directory: Path, name: str, known: tuple[Uploader, ...]) -> openpgp.Signed:
+    return _verify(_read_text(directory, name), known, name)
+
+
+def _one_dsc(directory: Path) -> list[str]:
+    """The .dsc that lies there; an upload has one, and what has more is refused by its .changes."""
+    found = [path.name for path in directory.iterdir() if path.name.endswith(".dsc")]
+    return found if len(found) == 1 else []
 
 
 def _check_series(changes: Changes, series: str) -> None:
