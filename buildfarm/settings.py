@@ -29,11 +29,36 @@ class WebSettings:
 
 @dataclass(frozen=True)
 class ArchiveSettings:
-    """Where the embedded archive is served; ``url`` is what apt is given ("" means from host and port)."""
+    """Where the embedded archive is served; ``url`` is what apt is given ("" means from host and port).
+
+    dput may upload by FTP and SFTP to the ports that are not 0, on ``upload_host``. ``passive_ports`` are the
+    first and the last port for FTP's data; () means any that is free. With a file of ``sftp_authorized_keys``
+    only these keys are let in.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8011
     url: str = ""
+    upload_host: str = "127.0.0.1"
+    ftp_port: int = 0
+    passive_ports: tuple[int, ...] = ()
+    sftp_port: int = 0
+    sftp_authorized_keys: str = ""
+    upload_file_mib: int = 2048
+    upload_sessions: int = 32
+    keep_free_mib: int = 1024
+
+
+@dataclass(frozen=True)
+class MailSettings:
+    """The SMTP server that tells uploaders what became of their uploads; a ``host`` of "" is none."""
+
+    host: str = ""
+    port: int = 25
+    sender: str = ""
+    starttls: bool = False
+    user: str = ""
+    password_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +114,7 @@ class Settings:
     farm: FarmSettings = FarmSettings()
     web: WebSettings = WebSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    mail: MailSettings = MailSettings()
     launchpad: LaunchpadSettings = LaunchpadSettings()
     workers: WorkerSettings = WorkerSettings()
     hooks: HookSettings = HookSettings()
@@ -220,12 +246,28 @@ def _read_table(name: str, table: Any, settings: Settings) -> Any:
     for key in ("port", "upload_port"):
         if not 1 <= getattr(value, key, 1) <= 65535:
             raise ValueError(f"{name}.{key}: a port is a number from 1 to 65535")
+    if isinstance(value, ArchiveSettings):
+        _check_ways_in(value)
+    if isinstance(value, MailSettings) and value.host and "@" not in value.sender:
+        raise ValueError("mail.sender: the address that mail comes from is wanted")
     if isinstance(value, FarmSettings):  # both stand in changelogs, as NAME <EMAIL>
         if not re.fullmatch(r"[^<>\n]+", value.name):
             raise ValueError("farm.name: one line without < and > is wanted")
         if not re.fullmatch(r"[^<>\s]+", value.email):
             raise ValueError("farm.email: an address without blanks, < and > is wanted")
     return value
+
+
+def _check_ways_in(archive: ArchiveSettings) -> None:
+    for key in ("ftp_port", "sftp_port"):
+        if not 0 <= getattr(archive, key) <= 65535:
+            raise ValueError(f"archive.{key}: a port is a number from 1 to 65535; 0 is none")
+    passive = archive.passive_ports
+    if passive and (len(passive) != 2 or not 1 <= passive[0] <= passive[1] <= 65535):
+        raise ValueError("archive.passive_ports: the first and the last port are wanted, or []")
+    for key in ("upload_file_mib", "upload_sessions", "keep_free_mib"):
+        if getattr(archive, key) < 1:
+            raise ValueError(f"archive.{key}: a number from 1 on is wanted")
 
 
 def _read(path: Path) -> dict[str, Any]:

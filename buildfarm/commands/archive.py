@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from buildfarm.commands.archive_server import serve
 from buildfarm.errors import FarmError, FarmTrouble, UsageError
-from buildfarm.secrets_store import ARCHIVE_WORKER_TOKEN, ensure_secret
 from buildfarm.settings import Settings, load_settings
 from ppa_tools.address import Address, parse_address
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
     settings = load_settings()
     actions = {
-        "serve": _serve,
+        "serve": serve,
         "create": _create,
         "list": _list,
         "show": _show,
@@ -79,13 +79,6 @@ def _opened(settings: Settings) -> Iterator[LocalArchive]:
         raise FarmError(str(error)) from error
     except OpenPGPError as error:
         raise FarmTrouble(str(error)) from error
-
-
-def _serve(archive: LocalArchive, settings: Settings, _args: argparse.Namespace) -> int:
-    from ppa_tools.archives.server import serve
-
-    token = ensure_secret(settings.secrets / ARCHIVE_WORKER_TOKEN)
-    return serve(archive, host=settings.archive.host, port=settings.archive.port, worker_token=token)
 
 
 def _create(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:

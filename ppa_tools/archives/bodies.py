@@ -13,7 +13,7 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.web import http
@@ -31,11 +31,13 @@ DROPPED_BYTES = 64 << 10  # a refused body this short is read to its end, so tha
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer."""
+    """An HTTP answer; ``reason`` stands in its status line for the usual words, ``challenge`` goes with 401."""
 
     status: int
     content_type: str
     body: bytes
+    reason: bytes = b""
+    challenge: str = "Bearer"
 
     @staticmethod
     def of_json(status: int, data: Any) -> Answer:
@@ -153,11 +155,15 @@ class ArchiveRequest(Request):  # type: ignore[misc]
 
     def _cut_off(self, answer: Answer) -> None:
         """Answer at once and hang up: nobody waits for gigabytes that are refused anyway."""
-        reason = http.RESPONSES.get(answer.status, b"Refused")
-        head = (
-            b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        )
-        self.channel.transport.write(head % (answer.status, reason, len(answer.body)) + answer.body)
+        lines = [
+            b"HTTP/1.1 %d %s" % (answer.status, answer.reason or http.RESPONSES.get(answer.status, b"Refused")),
+            b"Content-Type: " + answer.content_type.encode(),
+            b"Content-Length: %d" % len(answer.body),
+            b"Connection: close",
+        ]
+        if answer.status == 401:
+            lines.append(b"WWW-Authenticate: " + answer.challenge.encode())
+        self.channel.transport.write(b"\r\n".join([*lines, b"", answer.body]))
         self.channel.loseConnection()
 
 
@@ -191,18 +197,28 @@ class Way:
         return Destination(address, words[0], words[1] if self.for_binaries else "source", words[-1])
 
 
+class OtherWay(Protocol):
+    """A way in that has rules of its own."""
+
+    def admit(self, request: ArchiveRequest, path: list[bytes], length: int | None) -> Body:
+        """A place for a request's body, or one that has refused it already."""
+
+
 @dataclass(frozen=True, eq=False)
 class Gate:
-    """Lets bodies in; ``ways`` by the first segment of their addresses."""
+    """Lets bodies in; ``ways`` by the first segment of their addresses, ``dropping`` for those with a ~."""
 
     archive: LocalArchive
     ways: dict[bytes, Way]
+    dropping: OtherWay
     _inside: dict[tuple[bytes, bool], dict[Body, ArchiveRequest]] = field(default_factory=dict)
 
     def admit(self, request: ArchiveRequest, method: bytes, path: bytes, length: int | None) -> Body:
         """A place for the request's body, or one that has refused it already."""
         segments = [unquote_to_bytes(segment) for segment in path.partition(b"?")[0].split(b"/")[1:]]
-        way = self.ways.get(segments[0]) if segments and method == b"PUT" else None
+        if segments[0].startswith(b"~") and method == b"PUT":
+            return self.dropping.admit(request, segments, length)
+        way = self.ways.get(segments[0]) if method == b"PUT" else None
         if way is None:
             return Body.refusing(refusal(413, "nothing is taken here"))
         try:

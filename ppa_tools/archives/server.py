@@ -7,6 +7,7 @@ GET  /api/OWNER/NAME/publications             JSON; ?source= &version= &series=
 PUT  /upload/OWNER/NAME/SERIES/KEY/FILE       a source's files; rights come from its signature
 PUT  /upload-binaries/OWNER/NAME/SERIES/ARCH/KEY/FILE    a build's files; with the workers' token
 GET  the same without FILE                    what has come of an upload, and whether it was accepted
+PUT  /~OWNER/NAME[/SERIES]/FILE               a source's files from dput; with a token, the .changes last
 
 KEY is the SHA-256 of the .changes, which is sent first, to say what will come, and again at the end, to be
 answered with what became of the upload. A request's body goes to a file as it comes; checking, accepting and
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import defer, reactor, task
-from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.web import http, pages, resource, static
@@ -42,14 +42,18 @@ from ppa_tools.archives.bodies import (
     read_address,
     refusal,
 )
+from ppa_tools.archives.desk import Desk, Notifier, Sent
+from ppa_tools.archives.dropbox import Dropboxes, DropLimits
+from ppa_tools.archives.drops import Drops
 from ppa_tools.archives.errors import ArchiveError, UploadRefused
 from ppa_tools.archives.incoming import Destination, Incoming, Limits
 from ppa_tools.archives.local import LocalArchive, Receipt
+from ppa_tools.archives.put_upload import PutBody, Puts
+from ppa_tools.archives.ways_in import WaysIn, listen, listen_tcp
 
 IDLE_TIMEOUT_S = 120
 CLEANING_INTERVAL_S = 3600
 LAST_WORDS_S = 0.1
-WORKER = "farm worker"
 CONTENT_TYPES = {
     ".deb": "application/vnd.debian.binary-package",
     ".ddeb": "application/vnd.debian.binary-package",
@@ -67,6 +71,7 @@ class Service:
     """What the resources share; ``say`` writes a line to the log."""
 
     archive: LocalArchive
+    desk: Desk
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
@@ -75,9 +80,7 @@ class Service:
 
     def answer(self, request: Request, work: Callable[[], Answer]) -> int:
         """Answer a request with what ``work`` returns, run in a thread; its errors become answers, too."""
-        done: defer.Deferred[None] = deferToThread(work)
-        self._finish(request, done)
-        return NOT_DONE_YET  # type: ignore[no-any-return]
+        return self.answer_later(request, deferToThread(work))
 
     def answer_in_turn(self, request: Request, destination: Destination, work: Callable[[], Answer]) -> int:
         """As ``answer``; the requests of one upload take turns."""
@@ -89,11 +92,10 @@ class Service:
             return result
 
         done = lock.run(deferToThread, work)
-        done.addBoth(release)
-        self._finish(request, done)
-        return NOT_DONE_YET  # type: ignore[no-any-return]
+        return self.answer_later(request, done.addBoth(release))
 
-    def _finish(self, request: Request, done: defer.Deferred[Any]) -> None:
+    def answer_later(self, request: Request, done: defer.Deferred[Any]) -> int:
+        """As ``answer``, for an answer that is being made."""
         gone: list[Any] = []
         request.notifyFinish().addErrback(gone.append)
         done.addErrback(self._explain, request)
@@ -106,6 +108,7 @@ class Service:
         done.addCallback(write)
         self.running.add(done)
         done.addBoth(lambda _: self.running.discard(done))
+        return NOT_DONE_YET  # type: ignore[no-any-return]
 
     def _explain(self, failure: Failure, request: Request) -> Answer:
         if isinstance(failure.value, ArchiveError):
@@ -116,14 +119,14 @@ class Service:
 
 def send(request: Request, answer: Answer) -> None:
     """Write an answer's head and body."""
-    request.setResponseCode(answer.status)
+    request.setResponseCode(answer.status, answer.reason or None)
     request.setHeader(b"content-type", answer.content_type.encode())
     request.setHeader(b"content-length", str(len(answer.body)).encode())
     request.setHeader(b"x-content-type-options", b"nosniff")
     if answer.content_type.startswith("text/html"):
         request.setHeader(b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
     if answer.status == 401:
-        request.setHeader(b"www-authenticate", b"Bearer")
+        request.setHeader(b"www-authenticate", answer.challenge.encode())
     if request.method != b"HEAD":
         request.write(answer.body)
 
@@ -131,17 +134,17 @@ def send(request: Request, answer: Answer) -> None:
 class Root(resource.Resource):  # type: ignore[misc]
     """All addresses begin here."""
 
-    def __init__(self, service: Service, ways: dict[bytes, Way]) -> None:
+    def __init__(self, service: Service, ways: dict[bytes, Way], puts: Puts) -> None:
         super().__init__()
-        self._service = service
+        self._service, self._puts = service, puts
         self.putChild(b"", Computed(service, lambda: _html(views.home_page(service.archive.ppas()))))
         self.putChild(b"api", Api(service))
         for name, way in ways.items():
             self.putChild(name, Uploads(service, way))
 
     def getChild(self, owner: bytes, _request: Request) -> resource.Resource:  # noqa: N802
-        """An owner's PPAs."""
-        return Owner(self._service, owner)
+        """An owner's PPAs, or their way in for dput."""
+        return Dropping(self._service, self._puts) if owner.startswith(b"~") else Owner(self._service, owner)
 
 
 class Owner(resource.Resource):  # type: ignore[misc]
@@ -264,6 +267,26 @@ class PublicFile(static.File):  # type: ignore[misc]
     render_HEAD = render_GET  # noqa: N815
 
 
+class Dropping(resource.Resource):  # type: ignore[misc]
+    """/~OWNER/NAME[/SERIES]/FILE: the way in for dput."""
+
+    isLeaf = True  # noqa: N815 (Twisted's name)
+
+    def __init__(self, service: Service, puts: Puts) -> None:
+        super().__init__()
+        self._service, self._puts = service, puts
+
+    def render_PUT(self, request: Request) -> int:  # noqa: N802
+        """Take a file; with the last one, decide."""
+        body = request.content
+        if not isinstance(body, Body):
+            return self._service.answer(request, lambda: refusal(411, "a file is wanted"))
+        body.complete()
+        if (refused := body.refused) is not None or not isinstance(body, PutBody):
+            return self._service.answer(request, lambda: refused or refusal(404, "nothing is taken here"))
+        return self._service.answer_later(request, self._puts.settle(body))
+
+
 class Uploads(resource.Resource):  # type: ignore[misc]
     """A way in: for sources, or, with the workers' token, for binaries."""
 
@@ -319,34 +342,22 @@ class Uploads(resource.Resource):  # type: ignore[misc]
         text = received.read_bytes()  # the gate let no more than TEXT_LIMIT_BYTES in
         if hashlib.sha256(text).hexdigest() != destination.changes_sha256:
             raise UploadRefused(f"{name} has another SHA-256 than the address it was sent to")
-        where = (destination.address, destination.series)
+        sent = Sent(destination.address, destination.series, name, text, "http", self._architecture(destination))
         try:
-            changes = archive.read_changes(*where, text, name, source=not self._way.for_binaries)
+            changes = self._service.desk.read(sent)
             path = incoming.open(destination, name, received, changes.files)
             if missing := incoming.missing(destination):
                 return Answer.of_json(202, {"accepted": False, "missing": missing})
-            receipt = self._accept(destination, path)
+            receipt = self._service.desk.accept(sent, path.parent)
         except UploadRefused as error:
             incoming.forget(destination)
-            self._service.say(f"refused {name} for {destination.address} {destination.series}: {error}")
+            self._service.desk.refuse(sent, str(error))
             raise
-        archive.publish(destination.address)
         incoming.forget(destination)
-        verb = "already there" if receipt.already else "accepted"
-        self._service.say(
-            f"{verb}: {receipt.source} {receipt.version} ({receipt.architecture}) "
-            f"for {destination.address} {destination.series}"
-        )
         return Answer.of_json(200, _receipt_json(archive, receipt))
 
-    def _accept(self, destination: Destination, changes: Path) -> Receipt:
-        archive = self._service.archive
-        where = (destination.address, destination.series)
-        if self._way.for_binaries:
-            return archive.accept_binaries_here(
-                *where, destination.architecture, changes.parent, changes.name, WORKER
-            )
-        return archive.accept_source_here(*where, changes.parent, changes.name)
+    def _architecture(self, destination: Destination) -> str:
+        return destination.architecture if self._way.for_binaries else ""
 
 
 NOTHING = pages.notFound()
@@ -375,49 +386,57 @@ def serve(
     port: int,
     worker_token: str,
     limits: Limits | None = None,
+    drop_limits: DropLimits | None = None,
+    ways_in: WaysIn | None = None,
+    notifier: Notifier | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then end after what runs; returns the exit status.
 
-    What a crash left unpublished is published first. Prints one line when it is ready.
+    What a crash left unpublished is published first. Prints a line when it is ready, and one for each of
+    ``ways_in``. ``limits`` are for uploads that send their .changes first, ``drop_limits`` for dput's.
     """
     limits = limits or Limits()
     ways = {
         b"upload": Way(Incoming(archive.incoming, limits)),
         b"upload-binaries": Way(Incoming(archive.incoming_binaries, limits), worker_token),
     }
-    service = Service(archive, lambda line: print(line, file=sys.stderr, flush=True))
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    desk = Desk(archive, say, notifier)
+    service = Service(archive, desk, say)
+    drops = Drops(Dropboxes(archive.root / "dropboxes", desk, drop_limits or DropLimits()))
+    puts = Puts(archive, drops)
 
     def clean() -> None:
         for way in ways.values():
             way.incoming.clean()
 
     clean()
-    for one in archive.publish_dirty():
+    for one in archive.publish_due():
         service.say(f"published {one.series}, which an interruption had left behind")
 
     class BoundRequest(ArchiveRequest):
         """A request that knows this archive's gate."""
 
-    BoundRequest.gate = Gate(archive, ways)
-    site = Site(Root(service, ways), timeout=IDLE_TIMEOUT_S, requestFactory=BoundRequest)
+    BoundRequest.gate = Gate(archive, ways, puts)
+    site = Site(Root(service, ways, puts), timeout=IDLE_TIMEOUT_S, requestFactory=BoundRequest)
     site.displayTracebacks = False
-    try:
-        listening = reactor.listenTCP(port, site, interface=host)
-    except CannotListenError as error:
-        raise ArchiveError(f"cannot listen on {host}:{port}: {error.socketError}") from error
+    listening = listen_tcp(port, site, host)
+    others, lines = listen(ways_in, drops) if ways_in else ([], [])
     task.LoopingCall(lambda: deferToThread(clean)).start(CLEANING_INTERVAL_S, now=False)
 
     def end() -> defer.Deferred[Any]:
         """Take no more, wait for what runs, and let its answers go out."""
-        waiting = [defer.maybeDeferred(listening.stopListening), *service.running]
-        ended = defer.DeferredList(waiting, consumeErrors=True)
+        waiting = [defer.maybeDeferred(one.stopListening) for one in (listening, *others)]
+        ended = defer.DeferredList([*waiting, *service.running, drops.stop()], consumeErrors=True)
         return ended.addCallback(lambda _: task.deferLater(reactor, LAST_WORDS_S))
 
     reactor.addSystemEventTrigger("before", "shutdown", end)
     address = listening.getHost()
-    reactor.callWhenRunning(
-        print, f"archive: serving http://{address.host}:{address.port}/ from {archive.root}", flush=True
-    )
+    lines = [f"archive: serving http://{address.host}:{address.port}/ from {archive.root}", *lines]
+    reactor.callWhenRunning(print, *lines, sep="\n", flush=True)
     reactor.run()
     archive.stop_agents()
     archive.close()

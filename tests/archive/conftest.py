@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -249,12 +250,13 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
+    def start(self, stderr: IO[str] | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "buildfarm", "archive", "serve"],
             env={**os.environ, "BUILDFARM_HOME": str(self.home)},
             cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
+            stderr=stderr,
             text=True,
         )
         assert self.process.stdout is not None

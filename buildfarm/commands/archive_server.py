@@ -1,0 +1,63 @@
+"""``buildfarm archive serve``: the archive's server, as the farm's settings want it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from buildfarm.errors import UsageError
+from buildfarm.secrets_store import ARCHIVE_WORKER_TOKEN, ensure_secret
+from buildfarm.settings import Settings
+
+if TYPE_CHECKING:
+    from ppa_tools.archives.desk import Notifier
+    from ppa_tools.archives.local import LocalArchive
+
+
+def serve(archive: LocalArchive, settings: Settings, _args: argparse.Namespace) -> int:
+    """Serve until a signal; the exit status."""
+    from ppa_tools.archives.dropbox import DropLimits
+    from ppa_tools.archives.incoming import Limits
+    from ppa_tools.archives.server import serve
+    from ppa_tools.archives.ways_in import WaysIn
+
+    ours = settings.archive
+    keys = settings.root / ours.sftp_authorized_keys if ours.sftp_authorized_keys else None
+    if keys is not None and not keys.is_file():
+        raise UsageError("there is no such file", where=f"archive.sftp_authorized_keys = {str(keys)!r}")
+    first, last = ours.passive_ports or (0, 0)
+    return serve(
+        archive,
+        host=ours.host,
+        port=ours.port,
+        worker_token=ensure_secret(settings.secrets / ARCHIVE_WORKER_TOKEN),
+        drop_limits=DropLimits(
+            Limits(file_bytes=ours.upload_file_mib << 20),
+            sessions=ours.upload_sessions,
+            free_bytes=ours.keep_free_mib << 20,
+        ),
+        ways_in=WaysIn(
+            ours.upload_host, archive.root / "keys", ours.ftp_port, ours.sftp_port, range(first, last + 1), keys
+        ),
+        notifier=_mailer(settings),
+    )
+
+
+def _mailer(settings: Settings) -> Notifier | None:
+    """Who tells uploaders what became of their uploads, where mail is set up."""
+    from ppa_tools.archives.mail import SMTP, Mailer
+
+    mail = settings.mail
+    if not mail.host:
+        return None
+    password = ""
+    if mail.password_file:
+        try:
+            password = (settings.root / mail.password_file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UsageError(
+                f"cannot read it: {error.strerror}", where=f"mail.password_file = {mail.password_file!r}"
+            ) from error
+    smtp = SMTP(mail.host, mail.port, mail.sender, mail.starttls, mail.user, password)
+    return Mailer(smtp, lambda line: print(line, file=sys.stderr, flush=True))
