@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.engine import Connection
 
-from ppa_tools.archives import block_store, blocks
+from ppa_tools.archives import block_store
 from ppa_tools.archives import history as h
 from ppa_tools.archives.block_store import Block, Sum
+from ppa_tools.archives.blocks import Span, Text, cut, splice, touched
 from ppa_tools.archives.indexes import Index
 
 RENDER_AHEAD = 8
@@ -32,10 +32,19 @@ class Update:
     sums: tuple[Sum, ...] | None
 
 
-def update_index(
+@dataclass(frozen=True)
+class Begun:
+    """An update whose new blocks are still being compressed: spans of ``old``, and what is to replace them."""
+
+    update: Update
+    old: tuple[Block, ...]
+    rendered: tuple[tuple[Span, list[Future[Block]]], ...]
+
+
+def begin_update(
     conn: Connection, series: h.Series, index: Index, directory: Path, forms: tuple[str, ...], beside: Executor
-) -> Update:
-    """Render what has changed in an index since the table in ``directory`` was written.
+) -> Begun:
+    """Read what has changed in an index since its table was written, and have it compressed by ``beside``.
 
     ``series`` is as ``conn`` sees it. The table itself is replaced by ``keep``, once the index is published.
     """
@@ -43,18 +52,29 @@ def update_index(
     if table is not None and table.mark != h.generation_mark(conn, series.id, table.generation):
         table = None  # of another history: a copy that was put back, a PPA of the same name
     mark = h.generation_mark(conn, series.id, series.generation)
-    old = table.blocks if table else ()
+    old, sums = (table.blocks, table.sums) if table else ((), None)
+    update = Update(index, directory, forms, mark, series.generation, old, sums)
     names = h.changed_names(conn, series.id, table.generation, index.architecture) if table else set[str]()
     if table is not None and not names:
-        return Update(index, directory, forms, mark, series.generation, old, table.sums)
+        return Begun(update, old, ())
     directory.mkdir(parents=True, exist_ok=True)
     rendered = []
-    for span in blocks.touched(old, names):
+    for span in touched(old, names):
         stanzas = h.stanzas_between(conn, series.id, index.architecture, span.first, span.before)
-        rendered.append((span, _write_blocks(directory, blocks.cut(stanzas), forms, beside)))
-    new = blocks.splice(old, rendered, lambda: block_store.write_block(directory, blocks.Text("", b""), forms))
-    sums = table.sums if table is not None and new == old else None
-    return Update(index, directory, forms, mark, series.generation, new, sums)
+        rendered.append((span, _compress(directory, cut(stanzas), forms, beside)))
+    return Begun(update, old, tuple(rendered))
+
+
+def finish_update(begun: Begun) -> Update:
+    """Wait for the new blocks."""
+    if not begun.rendered:
+        return begun.update
+    rendered = [(span, [future.result() for future in futures]) for span, futures in begun.rendered]
+    update = begun.update
+    new = splice(
+        begun.old, rendered, lambda: block_store.write_block(update.directory, Text("", b""), update.forms)
+    )
+    return replace(update, blocks=new, sums=update.sums if new == begun.old else None)
 
 
 def keep(update: Update, sums: Sequence[Sum]) -> None:
@@ -63,13 +83,12 @@ def keep(update: Update, sums: Sequence[Sum]) -> None:
     block_store.save_table(update.directory, table)
 
 
-def _write_blocks(
-    directory: Path, texts: Iterable[blocks.Text], forms: Sequence[str], beside: Executor
-) -> list[Block]:
-    done = list[Block]()
-    waiting = deque[Future[Block]]()
+def _compress(
+    directory: Path, texts: Iterable[Text], forms: Sequence[str], beside: Executor
+) -> list[Future[Block]]:
+    futures = list[Future[Block]]()
     for text in texts:
-        waiting.append(beside.submit(block_store.write_block, directory, text, forms))
-        if len(waiting) > RENDER_AHEAD:
-            done.append(waiting.popleft().result())
-    return done + [future.result() for future in waiting]
+        if len(futures) >= RENDER_AHEAD:
+            futures[-RENDER_AHEAD].result()
+        futures.append(beside.submit(block_store.write_block, directory, text, forms))
+    return futures

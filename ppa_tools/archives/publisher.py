@@ -154,11 +154,12 @@ def _view(history: h.History, ppa: h.PPA, series_name: str, cache: Path, beside:
     with history.read() as conn:
         series = h.find_series(conn, ppa, series_name)
         assert series is not None, series_name
-        updates = tuple(
-            incremental.update_index(conn, series, index, cache / index.name, forms, beside)
+        begun = [
+            incremental.begin_update(conn, series, index, cache / index.name, forms, beside)
             for index in (*map(Index, series.architectures), Index(None))
-        )
-        return View(series, *h.pending_ids(conn, series.id), h.pending_files(conn, ppa, series.id), updates)
+        ]
+        pending = *h.pending_ids(conn, series.id), h.pending_files(conn, ppa, series.id)
+    return View(series, *pending, tuple(incremental.finish_update(one) for one in begun))
 
 
 def _assemble(directory: Path, update: Update, number: int) -> Assembled:

@@ -34,8 +34,8 @@ def change(table: tuple[blocks.Text, ...], held: dict[str, int], names: set[str]
     return blocks.splice(table, rendered, lambda: blocks.Text("", b""))
 
 
-def test_the_names_that_begin_blocks_are_one_in_256_or_so() -> None:
-    assert 5 < len(CUTS) < 30
+def test_the_names_that_begin_blocks_are_one_in_128_or_so() -> None:
+    assert 12 < len(CUTS) < 40
 
 
 @given(st.sets(st.sampled_from(NAMES), max_size=400), st.lists(changes, max_size=6))
