@@ -51,7 +51,7 @@ from ppa_tools.archives.history import (
     Status,
     Uploader,
 )
-from ppa_tools.archives.pool import Pool
+from ppa_tools.archives.layout import Layout
 from ppa_tools.archives.publisher import Published
 from ppa_tools.archives.reading import Event, Publication
 from ppa_tools.archives.rollback import Difference
@@ -106,10 +106,11 @@ class LocalArchive:
         self.url = url.rstrip("/")
         self._clock = clock
         self._keep_by_hash_s = keep_by_hash_s
-        self._history = h.History(database) if database else h.open_history(root / "history.sqlite")
-        self._pool = Pool(root / "blobs")
-        self.incoming = root / "incoming"
-        self.incoming_binaries = root / "incoming-binaries"
+        self._layout = Layout(root)
+        self._history = h.History(database) if database else h.open_history(self._layout.history_file)
+        self._pool = self._layout.pool
+        self.incoming = self._layout.incoming
+        self.incoming_binaries = self._layout.incoming_binaries
         for directory in (self._pool.root, self.incoming, self.incoming_binaries, root / "public"):
             directory.mkdir(parents=True, exist_ok=True)
 
@@ -142,7 +143,7 @@ class LocalArchive:
         """
         admin.check_names(address, series, architectures)
         keys = [uploader for data in uploaders for uploader in admin.read_uploaders(data)]
-        with locked(self._lock_file(address)):
+        with locked(self._layout.lock_file(address)):
             key = self._first_key(address)
             with self._history.write() as conn:
                 now, ppa = self._clock(), h.find_ppa(conn, address)
@@ -165,7 +166,7 @@ class LocalArchive:
 
         A private PPA becomes public only with ``consent``. Raises UnknownPPA, and ArchiveError for what cannot be.
         """
-        with locked(self._lock_file(address)), self._history.write() as conn:
+        with locked(self._layout.lock_file(address)), self._history.write() as conn:
             ppa = admin.find(conn, address)
             settings = replace(ppa.settings, **changes)
             admin.check_settings(settings, ppa.settings, consent=consent)
@@ -182,7 +183,7 @@ class LocalArchive:
 
     def delete_ppa(self, address: Address, *, by: str, why: str = "") -> None:
         """Delete a PPA with all it publishes. Its history, its keys and its names stay, should it come back."""
-        with locked(self._lock_file(address)):
+        with locked(self._layout.lock_file(address)):
             with self._history.write() as conn:
                 ppa = admin.find(conn, address)
                 for one in h.list_series(conn, ppa):
@@ -194,7 +195,7 @@ class LocalArchive:
 
     def delete_series(self, address: Address, series: str, *, by: str, why: str = "") -> None:
         """Delete a series of a PPA with all that it publishes."""
-        with locked(self._lock_file(address)):
+        with locked(self._layout.lock_file(address)):
             with self._history.write() as conn:
                 ppa = admin.find(conn, address)
                 one = admin.find_series(conn, ppa, series)
@@ -204,7 +205,7 @@ class LocalArchive:
 
     def remove_architecture(self, address: Address, series: str, architecture: str, *, by: str) -> None:
         """Publish a series for an architecture no more. Ends published; raises ArchiveError for its last one."""
-        with locked(self._lock_file(address)), self._history.write() as conn:
+        with locked(self._layout.lock_file(address)), self._history.write() as conn:
             ppa = admin.find(conn, address)
             admin.remove_architecture(
                 conn, ppa, admin.find_series(conn, ppa, series), architecture, self._clock(), by
@@ -247,8 +248,8 @@ class LocalArchive:
 
     def add_key(self, address: Address, *, by: str) -> str:
         """Begin a rotation: a new key signs beside the others; its fingerprint. Ends published."""
-        with locked(self._lock_file(address)):
-            key = openpgp.create_key(self._key_home(address), f"Embedded archive {address}").fingerprint
+        with locked(self._layout.lock_file(address)):
+            key = openpgp.create_key(self._layout.key_home(address), f"Embedded archive {address}").fingerprint
             with self._history.write() as conn:
                 ppa = admin.find(conn, address)
                 h.add_signing_key(conn, ppa, key, self._clock())
@@ -258,7 +259,7 @@ class LocalArchive:
 
     def retire_key(self, address: Address, fingerprint: str, *, by: str) -> None:
         """End a rotation: a key signs no more. Ends published; raises ArchiveError for the last one."""
-        with locked(self._lock_file(address)), self._history.write() as conn:
+        with locked(self._layout.lock_file(address)), self._history.write() as conn:
             ppa = admin.find(conn, address)
             if fingerprint not in ppa.key_fingerprints:
                 raise ArchiveError(f"{address} is not signed by {fingerprint}")
@@ -271,7 +272,7 @@ class LocalArchive:
     def public_key(self, address: Address) -> bytes:
         """The PPA's public keys, in one armored block."""
         ppa = self.ppa(address)
-        return openpgp.export_public(self._key_home(address), *ppa.key_fingerprints)
+        return openpgp.export_public(self._layout.key_home(address), *ppa.key_fingerprints)
 
     def create_token(self, address: Address, name: str, *, may_upload: bool = False, by: str) -> str:
         """A new token that reads a private PPA, and may upload to it; told this once, and kept as a hash."""
@@ -538,7 +539,7 @@ class LocalArchive:
         """Write the indexes of the series that are due: they lag behind the history, or will soon be no longer
         valid. With ``force``, of all.
         """
-        with locked(self._lock_file(address)):
+        with locked(self._layout.lock_file(address)):
             with self._history.read() as conn:
                 ppa = admin.find(conn, address)
                 known, now = h.list_series(conn, ppa), self._clock()
@@ -558,10 +559,10 @@ class LocalArchive:
 
     def directory_of(self, ppa: PPA) -> Path:
         """The directory of a PPA as it is served; private ones lie apart, where no plain web server looks."""
-        return self._served(ppa.address, private=ppa.settings.private)
+        return self._layout.served(ppa.address, private=ppa.settings.private)
 
     def _publish_series(self, ppa: PPA, name: str) -> Published:
-        home, keys = self._key_home(ppa.address), ppa.key_fingerprints
+        home, keys = self._layout.key_home(ppa.address), ppa.key_fingerprints
 
         def sign(release: bytes) -> tuple[bytes, bytes]:
             with ThreadPoolExecutor(1) as beside:
@@ -571,7 +572,7 @@ class LocalArchive:
         return publisher.publish_series(
             self._history,
             self._pool,
-            publisher.Target(self.directory_of(ppa), self._block_cache(ppa.address)),
+            publisher.Target(self.directory_of(ppa), self._layout.block_cache(ppa.address)),
             ppa,
             name,
             sign,
@@ -581,8 +582,8 @@ class LocalArchive:
 
     def _settle(self, ppa: PPA) -> None:
         """Have a PPA's files lie where its being private or public wants them; the caller holds its lock."""
-        here = self._served(ppa.address, private=ppa.settings.private)
-        there = self._served(ppa.address, private=not ppa.settings.private)
+        here = self._layout.served(ppa.address, private=ppa.settings.private)
+        there = self._layout.served(ppa.address, private=not ppa.settings.private)
         if there.is_dir():
             if here.is_dir():
                 shutil.rmtree(here)
@@ -591,12 +592,9 @@ class LocalArchive:
 
     def _remove_served(self, ppa: PPA) -> None:
         for private in (False, True):
-            directory = self._served(ppa.address, private=private)
+            directory = self._layout.served(ppa.address, private=private)
             if directory.is_dir():
                 shutil.rmtree(directory)
-
-    def _served(self, address: Address, *, private: bool) -> Path:
-        return self.root / ("private" if private else "public") / address.owner / address.name
 
     def _end_and_publish(
         self,
@@ -634,18 +632,9 @@ class LocalArchive:
         place = self._place(conn, address, series)
         return accept.Scene(conn, self._pool, place.ppa, place.series, self._clock())
 
-    def _key_home(self, address: Address) -> Path:
-        return self.root / "keys" / address.owner / address.name
-
-    def _block_cache(self, address: Address) -> Path:
-        return self.root / "index-blocks" / address.owner / address.name
-
-    def _lock_file(self, address: Address) -> Path:
-        return self.root / "locks" / address.owner / address.name
-
     def _first_key(self, address: Address) -> str:
         """The key of a new PPA: one that its home has already, or a new one."""
-        home = self._key_home(address)
+        home = self._layout.key_home(address)
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = openpgp.secret_keys(home) or (openpgp.create_key(home, f"Embedded archive {address}"),)
         return keys[-1].fingerprint
