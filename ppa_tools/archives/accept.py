@@ -6,7 +6,7 @@ version must be higher than the active one of its series; binaries belong to a s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,10 +113,15 @@ def accept_binaries(scene: Scene, upload: BinaryUpload, architecture: str, worke
         scene.refuse_other_bytes(deb.file.name, deb.file.digests.sha256)
     release_id = found[-1].release_id
     before = [one for one in h.uploads_of(conn, release_id, series.id) if one.architecture == architecture]
-    if before and all(h.find_binary_release(conn, release_id, deb.file.digests.sha256) for deb in upload.debs):
+    known = {h.find_binary_release(conn, release_id, deb.file.digests.sha256) for deb in upload.debs}
+    over = _is_over(found[-1])
+    if before and None not in known and (over or not _were_deleted(scene, found[-1], known)):
         return replace(receipt, already=True)
-    if found[-1].span.status is h.Status.DELETED:
-        raise UploadRefused(f"{source} {version} was deleted from {scene.ppa.address}")
+    if over:
+        raise UploadRefused(
+            f"{source} {version} is no longer published in {series.name} of {scene.ppa.address}: "
+            f"it was {found[-1].span.status.lower()} by hand"
+        )
     words = h.source_architectures(conn, [release_id])[release_id]
     build = Build(
         source, version, (architecture,), words, published_beside(conn, scene.ppa, series, source, version)
@@ -128,9 +133,23 @@ def accept_binaries(scene: Scene, upload: BinaryUpload, architecture: str, worke
         (deb.control.package, deb.control.architecture): _keep_deb(scene, deb, release_id) for deb in upload.debs
     }
     late = _carry_out(conn, change, plan, releases, build)
-    names = [(file.name, file.digests.sha256) for file in upload.files]
-    h.add_upload(conn, change, architecture, upload.changes_sha256, release_id, names)
+    if h.find_upload(conn, series.id, upload.changes_sha256) is None:
+        names = [(file.name, file.digests.sha256) for file in upload.files]
+        h.add_upload(conn, change, architecture, upload.changes_sha256, release_id, names)
     return replace(receipt, notes=(*receipt.notes, *late))
+
+
+def _is_over(source: h.SourcePublication) -> bool:
+    """Whether a source was ended, and not by a newer version, beside which its binaries would have a place."""
+    return source.span.status not in h.ACTIVE and source.span.superseded_by_id is None
+
+
+def _were_deleted(scene: Scene, source: h.SourcePublication, release_ids: Collection[int | None]) -> bool:
+    """Whether binaries were deleted: their source has come back since, and so may they."""
+    where = {"series": source.series, "source": source.source, "source_version": source.version}
+    rows = h.select_binary_publications(scene.conn, scene.ppa, **where)  # type: ignore[arg-type]
+    last = {row.release_id: row.span.status for row in rows if row.release_id in release_ids}
+    return h.Status.DELETED in last.values()
 
 
 def over_the_limit(active: Sequence[h.SourcePublication], keep: int) -> list[int]:
@@ -207,7 +226,8 @@ def _source_is_there(
             f"use a version higher than {highest}",
             highest,
         )
-    if any(one.release_id == release.id and one.span.status != h.Status.DELETED for one in publications):
+    last = [one.span.status for one in publications if one.release_id == release.id][-1:]
+    if last and last != [h.Status.DELETED]:
         return True
     everywhere = h.select_source_publications(scene.conn, scene.ppa, source=dsc.source, version=dsc.version)
     if others := sorted({one.series for one in everywhere} - {scene.series.name}):
@@ -256,7 +276,8 @@ def _keep_files(scene: Scene, files: tuple[UploadedFile, ...], pooled: set[str],
         for file in files
         if file.name in pooled
     ]
-    refuse_over_quota(scene.conn, scene.ppa, [(name, size_bytes) for name, _, _, size_bytes in named])
+    if over := over_quota(scene.conn, scene.ppa, [(name, size_bytes) for name, _, _, size_bytes in named]):
+        raise UploadRefused(over)
     scene.pool.adopt((file.path, file.digests.sha256) for file in files)
     for file in files:
         h.add_file(scene.conn, file.digests)
@@ -269,18 +290,19 @@ def name_again(conn: Connection, ppa: h.PPA, names: Sequence[str]) -> None:
     h.name_files(conn, ppa.id, [(one.name, one.sha256, one.pool_path, one.size_bytes) for one in known])
 
 
-def refuse_over_quota(conn: Connection, ppa: h.PPA, arriving: Sequence[tuple[str, int]]) -> None:
-    """Raise UploadRefused when files, as (name, size in bytes), would make a PPA larger than it may be."""
+def over_quota(conn: Connection, ppa: h.PPA, arriving: Sequence[tuple[str, int]]) -> str:
+    """Why files, as (name, size in bytes), would make a PPA larger than it may be; "" when they would not."""
     quota = ppa.settings.quota_bytes
     if not quota:
-        return
+        return ""
     known = h.names_in_ppa(conn, ppa.id, [name for name, _ in arriving])
     added = sum(size for name, size in arriving if name not in known or known[name].removed)
-    if added and ppa.used_bytes + added > quota:
-        raise UploadRefused(
-            f"{ppa.address} holds {ppa.used_bytes} bytes of the {quota} that it may; "
-            f"this would add {added}: delete what is not needed, or raise the quota"
-        )
+    if not added or ppa.used_bytes + added <= quota:
+        return ""
+    return (
+        f"{ppa.address} holds {ppa.used_bytes} bytes of the {quota} that it may; "
+        f"this would add {added}: delete what is not needed, or raise the quota"
+    )
 
 
 def _keep_deb(scene: Scene, deb: Deb, source_release_id: int) -> int:

@@ -15,8 +15,8 @@ from ppa_tools.address import Address
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import over_the_limit, spread_to_architectures
 from ppa_tools.archives.control import ARCHITECTURE
-from ppa_tools.archives.copying import Wanted
 from ppa_tools.archives.errors import ArchiveError, UnknownPPA
+from ppa_tools.archives.outcomes import Wanted
 
 SERIES_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")

@@ -12,44 +12,12 @@ from dataclasses import dataclass
 from sqlalchemy.engine import Connection
 
 from ppa_tools.archives import history as h
-from ppa_tools.archives.accept import over_the_limit, refuse_over_quota
+from ppa_tools.archives.accept import over_quota, over_the_limit
 from ppa_tools.archives.domination import Arrival, Build, Plan, Standing, builds_for, plan_arrival
 from ppa_tools.archives.errors import ChangeRefused, UploadRefused
+from ppa_tools.archives.outcomes import Outcome, Place, Wanted
 from ppa_tools.archives.pool import pool_directory
 from ppa_tools.debversion import version_key
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A source package that is asked for; ``version`` "" is its newest that is published."""
-
-    source: str
-    version: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.source} {self.version}".rstrip()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one package: ``what`` is copied, already there, deleted, superseded or restored.
-
-    ``binaries`` counts the index entries that went with it.
-    """
-
-    series: str
-    source: str
-    version: str
-    what: str
-    binaries: int
-
-
-@dataclass(frozen=True)
-class Place:
-    """A series of a PPA."""
-
-    ppa: h.PPA
-    series: h.Series
 
 
 @dataclass(frozen=True)
@@ -143,7 +111,7 @@ def judge(
         for index in (architectures if one.architecture == "all" else (one.architecture,))
         if index in architectures
     }
-    outdated = over_the_limit(active, place.ppa.settings.versions - 1)
+    outdated = () if is_there else over_the_limit(active, place.ppa.settings.versions - 1)
     beside = frozenset(one.version for one in active if one.id not in outdated) - {publication.version}
     build = Build(publication.source, publication.version, candidate.built_on, candidate.architectures, beside)
     try:
@@ -170,7 +138,7 @@ def _why_not(
         if file.expired:
             return f"{name} is no longer kept"
     higher = [one.version for one in active if version_key(one.version) > version_key(version)]
-    if higher:
+    if higher and version not in {one.version for one in active}:
         return f"{max(higher, key=version_key)} is there, which is newer"
     if not binaries:
         return ""
@@ -197,7 +165,7 @@ def _find_candidates(
     built = h.built_architectures(conn, place.ppa, series=place.series.name, release_ids=release_ids)
     files = h.files_of_sources(conn, release_ids)
     of_version = _binaries_by_version(conn, place, names) if binaries else {}
-    its = {one.id: tuple(of_version.get((one.source, one.version), {}).values()) for one in chosen}
+    its = {one.id: _of_source(one, of_version.get((one.source, one.version), {}).values()) for one in chosen}
     debs = h.files_of_binaries(conn, [row.release_id for rows in its.values() for row in rows])
     every = {name for rows in files.values() for name, _ in rows} | {name for name, _ in debs.values()}
     known = h.names_in_ppa(conn, place.ppa.id, every)
@@ -257,6 +225,14 @@ def _binaries_by_version(
     for row in rows:
         found[row.source, row.source_version][row.index_architecture, row.package] = row
     return found
+
+
+def _of_source(
+    source: h.SourcePublication, binaries: Iterable[h.BinaryPublication]
+) -> tuple[h.BinaryPublication, ...]:
+    """The binaries that go with a source: those that were deleted only where it was deleted itself."""
+    deleted = h.Status.DELETED
+    return tuple(row for row in binaries if row.span.status != deleted or source.span.status == deleted)
 
 
 def _look_at(conn: Connection, place: Place, candidates: Sequence[Candidate]) -> list[Destination]:
@@ -341,7 +317,8 @@ def _name_files(conn: Connection, ppa: h.PPA, candidates: Sequence[Candidate]) -
         for one in candidates
         for name, file in one.files.items()
     ]
-    refuse_over_quota(conn, ppa, [(name, size_bytes) for name, _, _, size_bytes in named])
+    if over := over_quota(conn, ppa, [(name, size_bytes) for name, _, _, size_bytes in named]):
+        raise ChangeRefused(f"nothing was copied to {ppa.address}", [over])
     h.name_files(conn, ppa.id, named)
 
 

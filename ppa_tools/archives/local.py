@@ -34,7 +34,6 @@ from ppa_tools.archives import administration as admin
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
 from ppa_tools.archives.control import Changes
-from ppa_tools.archives.copying import Outcome, Place, Wanted
 from ppa_tools.archives.durable import locked
 from ppa_tools.archives.errors import ArchiveError, ChangeRefused, UnknownPPA, UploadRefused
 from ppa_tools.archives.history import (
@@ -52,6 +51,7 @@ from ppa_tools.archives.history import (
     Uploader,
 )
 from ppa_tools.archives.layout import Layout
+from ppa_tools.archives.outcomes import Outcome, Place, Wanted
 from ppa_tools.archives.publisher import Published
 from ppa_tools.archives.reading import Event, Publication
 from ppa_tools.archives.rollback import Difference

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
 from ppa_tools.archives import history as h
-from ppa_tools.archives.accept import name_again, refuse_over_quota
-from ppa_tools.archives.copying import Outcome, Place
+from ppa_tools.archives.accept import name_again, over_quota
 from ppa_tools.archives.errors import ArchiveError, ChangeRefused
+from ppa_tools.archives.outcomes import Outcome, Place, outcomes
 from ppa_tools.debversion import version_key
 
 
@@ -116,8 +116,8 @@ def roll_back(
     )
     h.add_binaries(conn, change, [_again(row, because) for row in back_binaries])
     return (
-        *_outcomes(series.name, "deleted", gone, gone_binaries),
-        *_outcomes(series.name, "restored", back, back_binaries),
+        *outcomes(series.name, "deleted", gone, gone_binaries),
+        *outcomes(series.name, "restored", back, back_binaries),
     )
 
 
@@ -150,16 +150,9 @@ def _bring_files_back(
     lost = sorted(f"{whose[name]}: {name} is no longer kept" for name, one in known.items() if one.expired)
     if lost:
         raise ChangeRefused(f"{ppa.address} cannot be rolled back so far", lost)
-    refuse_over_quota(conn, ppa, [(one.name, one.size_bytes) for one in known.values()])
+    if over := over_quota(conn, ppa, [(one.name, one.size_bytes) for one in known.values()]):
+        raise ChangeRefused(f"{ppa.address} was not rolled back", [over])
     name_again(conn, ppa, sorted(whose))
-
-
-def _outcomes(
-    series: str, what: str, sources: Iterable[h.HeldSource], binaries: Iterable[h.HeldBinary]
-) -> list[Outcome]:
-    counts = Counter((row.source, row.source_version) for row in binaries)
-    names = dict.fromkeys((one.source, one.version) for one in sources) | dict.fromkeys(counts)
-    return [Outcome(series, source, version, what, counts[source, version]) for source, version in sorted(names)]
 
 
 def _differ(
