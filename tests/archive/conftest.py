@@ -238,6 +238,43 @@ def index_text(archive: LocalArchive, path: str) -> str:
     return gzip.decompress(compressed.read_bytes()).decode()
 
 
+class Apt:
+    """Stock apt with a root of its own, with nothing of the host but dpkg's architecture."""
+
+    def __init__(self, root: Path, sources: str) -> None:
+        self.root = root
+        for directory in (
+            "etc/apt/sources.list.d",
+            "etc/apt/preferences.d",
+            "etc/apt/apt.conf.d",
+            "etc/apt/trusted.gpg.d",
+            "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial",
+            "var/lib/dpkg",
+        ):
+            (root / directory).mkdir(parents=True, exist_ok=True)
+        (root / "var/lib/dpkg/status").touch()
+        (root / "etc/apt/sources.list.d/ppa.sources").write_text(sources)
+
+        (root / "apt.conf").write_text(
+            f'Dir "{root}";\nDir::State::status "{root}/var/lib/dpkg/status";\n'
+            f'APT::Sandbox::User "{"root" if os.getuid() == 0 else ""}";\n'
+            'Debug::NoLocking "true";\nAPT::Update::Error-Mode "any";\n'
+        )
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run(
+            ["apt-get", "-q", "-y", *words],
+            capture_output=True,
+            text=True,
+            cwd=self.root,
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "APT_CONFIG": f"{self.root}/apt.conf"},
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
 @dataclass
 class Server:
     """A real archive server in a process of its own."""
