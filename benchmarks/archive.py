@@ -18,7 +18,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from archive_measuring import ADD, COPY_BATCH, FAMILIES, LIST, LOAD, SIZED, TIMED, Measured, Task, measure
+from archive_measuring import (
+    ADD,
+    BATCH_TIMES,
+    COPY_BATCH,
+    FAMILIES,
+    LIST,
+    LOAD,
+    SIZED,
+    TIMED,
+    Measured,
+    Task,
+    in_a_process,
+    measure,
+    measure_steps,
+)
 from figures import Figure, draw_table, write_figures
 
 from ppa_tools import openpgp
@@ -41,6 +55,17 @@ class Target:
     compared_with_size: int = 0
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a run measures."""
+
+    sizes: tuple[int, ...]
+    families: tuple[str, ...]
+    times: int
+    keep: bool
+    profile: bool
+
+
 TARGETS = (
     Target(ADD, 10_000, 0.1),
     Target(COPY_BATCH, 10_000, 1.0),
@@ -60,42 +85,58 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the archives there to be looked at")
     parser.add_argument("--profile", action="store_true", help="say where the time of an add goes, in ours")
     args = parser.parse_args()
-    sizes = args.sizes or (QUICK_SIZES if args.quick else SIZES)
-    families = [args.only] if args.only else list(FAMILIES)
-    install_tools(families)
+    plan = Plan(
+        sizes=args.sizes or (QUICK_SIZES if args.quick else SIZES),
+        families=(args.only,) if args.only else tuple(FAMILIES),
+        times=QUICK_TIMES if args.quick else TIMES,
+        keep=args.keep,
+        profile=args.profile,
+    )
+    install_tools(plan.families)
     work = args.work.resolve() if args.work else Path(tempfile.mkdtemp(prefix="archive-benchmark-"))
     work.mkdir(parents=True, exist_ok=True)
     try:
-        measured = run(work, sizes, families, QUICK_TIMES if args.quick else TIMES, keep=args.keep)
+        measured = run(plan, work)
     finally:
         openpgp.stop_agent(work / "gnupg")
         if not args.work and not args.keep:
             shutil.rmtree(work)
-    for line in report_targets(measured):
-        print(line)
+    print("\n".join(report_targets(measured)))
     if args.json:
         write_figures(args.json, figures_of(measured))
     return 0
 
 
-def run(work: Path, sizes: Sequence[int], families: Sequence[str], times: int, *, keep: bool) -> list[Measured]:
+def run(plan: Plan, work: Path) -> list[Measured]:
     """Measure size by size, and print each size's table when it is done."""
+    print(f"{os.cpu_count()} processors; figures are medians of {plan.times}, of {BATCH_TIMES} where 1,000 move")
     everything = []
-    print(f"{os.cpu_count()} processors; each figure the median of {times} (1,000 at once: of 3), in ms and MB")
-    for size in sizes:
-        measured = []
-        for family in families:
-            if family != "ours" and size > PEERS_LIMIT:
-                continue
-            task = Task(family, size, times, work)
-            for one in measure(task):
-                print(f"  {one.column} with {size} packages: load average {one.load_average:.1f}", file=sys.stderr)
-                measured.append(one)
-            if not keep:
-                shutil.rmtree(task.place.root)
+    for size in plan.sizes:
+        measured = [
+            one
+            for family in plan.families
+            if family == "ours" or size <= PEERS_LIMIT
+            for one in run_family(plan, Task(family, size, plan.times, work))
+        ]
         print("\n" + "\n".join(draw_size(size, measured)), flush=True)
         everything += measured
     return everything
+
+
+def run_family(plan: Plan, task: Task) -> list[Measured]:
+    """Measure one archive at one size; say on standard error how it goes on."""
+    measured = []
+    for one in measure(task):
+        print(f"{one.column}, {task.size:,} packages: load average {one.load_average:.1f}", file=sys.stderr)
+        measured.append(one)
+    if plan.profile and task.family == "ours":
+        steps = in_a_process(measure_steps, task)
+        slowest = sorted(steps.items(), key=lambda step: -step[1])
+        print(f"\nadd 1 up to published, with {task.size:,} packages, ms: {sum(steps.values()) * 1000:.1f}")
+        print("\n".join(draw_table(("", "ms"), [(name, f"{s * 1000:.1f}") for name, s in slowest])))
+    if not plan.keep:
+        shutil.rmtree(task.place.root)
+    return measured
 
 
 def draw_size(size: int, measured: Sequence[Measured]) -> list[str]:

@@ -19,6 +19,7 @@ import archive_ours
 import archive_reprepro
 from archive_engines import Engine, Family, NotOffered, Place, Upload, disk_bytes, make_upload, open_signer
 from archive_packages import Package, make_packages, package_name
+from archive_profile import profile_adds
 
 FAMILIES: Mapping[str, Family] = {
     family.name: family for family in (archive_ours.FAMILY, archive_aptly.FAMILY, archive_reprepro.FAMILY)
@@ -91,9 +92,9 @@ class Measured:
 def measure(task: Task) -> Iterator[Measured]:
     """All columns of an archive at one size, each in a process of its own, so that its memory is its own, too."""
     shutil.rmtree(task.place.root, ignore_errors=True)
-    loaded_s, sizes = _in_a_process(load, task)
+    loaded_s, sizes = in_a_process(load, task)
     for number, column in enumerate(FAMILIES[task.family].columns):
-        seconds, memory_bytes = _in_a_process(measure_column, task, number)
+        seconds, memory_bytes = in_a_process(measure_column, task, number)
         first = number == 0
         yield Measured(
             column,
@@ -121,9 +122,7 @@ def load(task: Task) -> tuple[float, dict[str, int]]:
 def measure_column(task: Task, number: int) -> tuple[dict[str, float], int]:
     """Measure one way to drive a loaded archive; medians in seconds, and the most memory in bytes."""
     family, place, watch = FAMILIES[task.family], task.place, Watch()
-    uploads = place.root / f"uploads-{number}"
-    numbers = range(UPLOADS_FROM + BATCH * number, UPLOADS_FROM + BATCH * number + task.times + 1)
-    ready = [make_upload(place.signer, uploads, one, family.series) for one in numbers]
+    ready = _make_uploads(task, number)
     singles = [package_name(one) for one in task.singles[number * task.times : (number + 1) * task.times]]
     with family.open(family.columns[number], place) as engine:
         _measure_lists(engine, task, watch)
@@ -132,6 +131,20 @@ def measure_column(task: Task, number: int) -> tuple[dict[str, float], int]:
         _measure_batches(engine, task, watch)
         memory_bytes = engine.peak_rss_bytes()
     return watch.medians(), memory_bytes
+
+
+def measure_steps(task: Task) -> dict[str, float]:
+    """Where the time of an add goes in the first column of a loaded archive; seconds by step."""
+    family = FAMILIES[task.family]
+    ready = _make_uploads(task, len(family.columns))
+    with family.open(family.columns[0], task.place) as engine:
+        return profile_adds(engine, ready)
+
+
+def in_a_process(function: Callable[..., Answer], *arguments: Any) -> Answer:
+    """What a function returns that is called in a new process, so that the memory it takes is its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
 
 
 @dataclass
@@ -155,6 +168,13 @@ class Watch:
     def medians(self) -> dict[str, float]:
         """What each thing took."""
         return {name: median(each) for name, each in self.seconds.items()}
+
+
+def _make_uploads(task: Task, number: int) -> list[Upload]:
+    """Uploads that no other number has: one to warm up, and one for each time."""
+    first = UPLOADS_FROM + BATCH * number
+    where, series = task.place.root / f"uploads-{number}", FAMILIES[task.family].series
+    return [make_upload(task.place.signer, where, first + n, series) for n in range(task.times + 1)]
 
 
 def _measure_lists(engine: Engine, task: Task, watch: Watch) -> None:
@@ -225,11 +245,6 @@ def _measure_batches(engine: Engine, task: Task, watch: Watch) -> None:
 def _expect(engine: Engine, name: str, *, there: bool) -> None:
     if engine.find(name) != there:
         raise RuntimeError(f"{name} {'is not' if there else 'is still'} there")
-
-
-def _in_a_process(function: Callable[..., Answer], *arguments: Any) -> Answer:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(function, *arguments).result()
 
 
 def _allocated_bytes(package: Package) -> int:

@@ -57,7 +57,15 @@ def test_a_table_says_what_is_not_offered():
 
 
 def test_it_measures_ours_and_writes_its_figures(tmp_path):
-    argv = [sys.executable, SCRIPT, "--quick", "--only=ours", "--sizes=10", f"--json={tmp_path / 'figures.json'}"]
+    argv = [
+        sys.executable,
+        SCRIPT,
+        "--quick",
+        "--only=ours",
+        "--sizes=10",
+        "--profile",
+        f"--json={tmp_path / 'figures.json'}",
+    ]
     done = subprocess.run([*argv, f"--work={tmp_path / 'work'}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "figures.json").read_text())["figures"]
@@ -66,4 +74,5 @@ def test_it_measures_ours_and_writes_its_figures(tmp_path):
     assert value[f"ours, 10 packages: {ADD}"] > 0
     assert value[f"ours, 10 packages: {MEMORY}"] > 10
     assert "with 10 packages" in done.stdout
+    assert "commits, each synced" in done.stdout
     assert not (tmp_path / "work/ours-10").exists()
