@@ -34,7 +34,7 @@ from ppa_tools.archives import administration as admin
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
 from ppa_tools.archives.control import Changes
-from ppa_tools.archives.durable import locked
+from ppa_tools.archives.durable import explained, locked
 from ppa_tools.archives.errors import ArchiveError, ChangeRefused, UnknownPPA, UploadRefused
 from ppa_tools.archives.history import (
     PPA,
@@ -537,15 +537,17 @@ class LocalArchive:
 
     def publish(self, address: Address, *, force: bool = False) -> tuple[Published, ...]:
         """Write the indexes of the series that are due: they lag behind the history, or will soon be no longer
-        valid. With ``force``, of all.
+        valid. With ``force``, of all, and every stanza is rendered again, whatever was kept.
+
+        Raises ArchiveError with what to do when the disk refuses; readers then have what they had.
         """
-        with locked(self._layout.lock_file(address)):
+        with explained(self.root), locked(self._layout.lock_file(address)):
             with self._history.read() as conn:
                 ppa = admin.find(conn, address)
                 known, now = h.list_series(conn, ppa), self._clock()
                 wanted = [one.name for one in known if force or one.is_due(ppa.settings, now)]
             self._settle(ppa)
-            return tuple(self._publish_series(ppa, name) for name in wanted)
+            return tuple(self._publish_series(ppa, name, fresh=force) for name in wanted)
 
     def publish_due(self) -> tuple[Published, ...]:
         """Publish what is due in all PPAs: what a crash left undone, and what will soon be no longer valid."""
@@ -561,7 +563,7 @@ class LocalArchive:
         """The directory of a PPA as it is served; private ones lie apart, where no plain web server looks."""
         return self._layout.served(ppa.address, private=ppa.settings.private)
 
-    def _publish_series(self, ppa: PPA, name: str) -> Published:
+    def _publish_series(self, ppa: PPA, name: str, *, fresh: bool) -> Published:
         home, keys = self._layout.key_home(ppa.address), ppa.key_fingerprints
 
         def sign(release: bytes) -> tuple[bytes, bytes]:
@@ -578,6 +580,7 @@ class LocalArchive:
             sign,
             self._clock(),
             self._keep_by_hash_s,
+            fresh=fresh,
         )
 
     def _settle(self, ppa: PPA) -> None:
