@@ -14,6 +14,7 @@ from ppa_tools import openpgp
 from ppa_tools.address import Address
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import over_the_limit, spread_to_architectures
+from ppa_tools.archives.compression import FORMS, PLAIN
 from ppa_tools.archives.control import ARCHITECTURE
 from ppa_tools.archives.errors import ArchiveError, UnknownPPA
 from ppa_tools.archives.outcomes import Wanted
@@ -21,7 +22,7 @@ from ppa_tools.archives.outcomes import Wanted
 SERIES_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 RESERVED_OWNERS = ("api", "upload", "upload-binaries", "put")
-COMPRESSIONS = ("gz", "xz", "zst")
+COMPRESSIONS = tuple(form for form in FORMS if form != PLAIN)
 TOKEN_BYTES = 24
 
 

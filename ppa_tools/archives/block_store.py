@@ -21,12 +21,10 @@ from typing import IO
 from xxhash import xxh3_64_hexdigest
 
 from ppa_tools.archives.blocks import Text
-from ppa_tools.archives.compression import COMPRESSORS
+from ppa_tools.archives.compression import FORMS
 
 TABLE = "table"
 FORMAT = 1
-PLAIN = ""
-"""The form that is not compressed; the others are the keys of COMPRESSORS."""
 
 
 class DamagedBlock(Exception):
@@ -123,7 +121,7 @@ def write_block(directory: Path, text: Text, forms: Iterable[str]) -> Block:
     sha256 = hashlib.sha256(text.content).hexdigest()
     parts = []
     for form in forms:
-        data = text.content if form == PLAIN else COMPRESSORS[form](text.content)
+        data = FORMS[form].compress(text.content)
         (directory / _file_name(sha256, form)).write_bytes(data)
         parts.append(Part(len(data), xxh3_64_hexdigest(data)))
     return Block(text.first, sha256, tuple(parts))
@@ -136,8 +134,8 @@ def assemble(directory: Path, blocks: Iterable[Block], number: int, form: str, o
     """
     digest = hashlib.sha256()
     size_bytes = 0
-    for block in blocks:
-        data = _read(f"{directory}/{_file_name(block.sha256, form)}", block.parts[number])
+    pieces = (_read(f"{directory}/{_file_name(block.sha256, form)}", block.parts[number]) for block in blocks)
+    for data in FORMS[form].join(pieces):
         digest.update(data)
         if out is not None:
             out.write(data)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ppa_tools.archives.compression import COMPRESSORS
+from ppa_tools.archives.compression import FORMS, PLAIN
 from ppa_tools.archives.durable import TEMPORARY_PREFIX, new_file, sync_directories, sync_files
 from ppa_tools.archives.indexes import Listed, release_date, release_listed
 
@@ -30,9 +30,15 @@ class Standing:
         return tuple(one for one in self.listed if PurePosixPath(one.path).name.startswith(CONTENTS_PREFIX))
 
 
+def form_of(path: str) -> str:
+    """The form that the name of an index tells."""
+    ending = PurePosixPath(path).suffix.removeprefix(".")
+    return ending if ending in FORMS else PLAIN
+
+
 def lies_on_disk(listed: Listed) -> bool:
     """Whether a file is kept as such: plain indexes are vouched for, and made from compressed ones by apt."""
-    return PurePosixPath(listed.path).suffix.removeprefix(".") in COMPRESSORS
+    return form_of(listed.path) != PLAIN
 
 
 def standing(dists: Path) -> Standing:
@@ -99,13 +105,19 @@ def replace_names(
 
 
 def remove_old(dists: Path, kept: Iterable[Listed], before: float) -> None:
-    """Remove by-hash files last named before then, names that no Release has, and what a killed process left.
+    """Remove what ``find_old`` finds."""
+    for path in list(find_old(dists, kept, before)):
+        path.unlink(missing_ok=True)
 
-    ``kept`` are of this publication and the one before it.
+
+def find_old(dists: Path, kept: Iterable[Listed], before: float) -> Iterator[Path]:
+    """By-hash files last named before then, names that no Release has, and what a killed process left.
+
+    ``kept`` are of this publication and the one before it; the caller holds the PPA's lock.
     """
     by_hash = {one.by_hash_path for one in kept}
     names = {one.path for one in kept}
-    for entry in _files(dists / "main"):
+    for entry in _files(dists / "main") if (dists / "main").is_dir() else ():
         path = os.path.relpath(entry.path, dists)
         if entry.name.startswith(TEMPORARY_PREFIX):
             gone = True
@@ -114,9 +126,8 @@ def remove_old(dists: Path, kept: Iterable[Listed], before: float) -> None:
         else:
             gone = path not in names or not lies_on_disk(Listed(path, 0, ""))
         if gone:
-            Path(entry.path).unlink(missing_ok=True)
-    for left in dists.glob(f"{TEMPORARY_PREFIX}*"):
-        left.unlink(missing_ok=True)
+            yield Path(entry.path)
+    yield from dists.glob(f"{TEMPORARY_PREFIX}*")
 
 
 def _files(directory: Path) -> Iterator[os.DirEntry[str]]:

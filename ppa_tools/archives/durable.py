@@ -24,8 +24,8 @@ LOCK_POLL_S = 0.02
 TEMPORARY_PREFIX = ".new-"
 SYNC_THREADS = 8
 DISK_REMEDIES = {
-    errno.ENOSPC: "is full: make room and try again; what was published before is untouched",
-    errno.EDQUOT: "is full for this user's quota: make room and try again; what was published before is untouched",
+    errno.ENOSPC: "is full: make room and try again; readers have a whole publication",
+    errno.EDQUOT: "is full, to this user's quota: make room and try again; readers have a whole publication",
     errno.EROFS: "is read-only: mount it writable, after a look at the kernel's log, and try again",
     errno.EIO: "does not work: the kernel's log says more, and the disk may have to be replaced",
 }

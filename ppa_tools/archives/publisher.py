@@ -26,7 +26,8 @@ from pathlib import Path
 
 from ppa_tools.archives import block_store, dists, incremental
 from ppa_tools.archives import history as h
-from ppa_tools.archives.block_store import PLAIN, DamagedBlock, Sum
+from ppa_tools.archives.block_store import DamagedBlock, Sum
+from ppa_tools.archives.compression import PLAIN
 from ppa_tools.archives.durable import new_file, sync_directories
 from ppa_tools.archives.errors import ArchiveError
 from ppa_tools.archives.incremental import Update

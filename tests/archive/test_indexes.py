@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import subprocess
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppa_tools.archives import blocks
+from ppa_tools.archives.compression import FORMS
 
 NAMES = [f"package-{number}" for number in range(3000)]
 CUTS = [name for name in NAMES if blocks.begins_block(name)]
@@ -74,3 +77,23 @@ def test_a_change_to_one_name_touches_two_blocks_at_most() -> None:
         spans = blocks.touched(table, {name})
         assert len(spans) == 1
         assert spans[0].stop - spans[0].start <= 2
+
+
+@pytest.mark.parametrize(
+    ("form", "unpack"),
+    [
+        ("", ["cat"]),
+        ("gz", ["gzip", "-dc"]),
+        ("xz", ["xz", "-dc", "--single-stream"]),
+        ("zst", ["zstd", "-dc"]),
+    ],
+)
+@given(pieces=st.lists(st.binary(max_size=5000), min_size=1, max_size=5))
+@settings(max_examples=20, deadline=None)
+def test_the_tools_read_what_was_compressed_piece_by_piece(
+    form: str, unpack: list[str], pieces: list[bytes]
+) -> None:
+    compression = FORMS[form]
+    whole = b"".join(compression.join([compression.compress(piece) for piece in pieces]))
+    done = subprocess.run(unpack, input=whole, capture_output=True, check=True)
+    assert done.stdout == b"".join(pieces)
