@@ -11,7 +11,7 @@ import hmac
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
@@ -22,7 +22,14 @@ from twisted.web.server import Request
 from ppa_tools.address import Address, parse_address
 from ppa_tools.archives.checks import TEXT_LIMIT_BYTES
 from ppa_tools.archives.control import check_file_name
-from ppa_tools.archives.errors import ArchiveError, UnknownPPA, UploadNotOpen, UploadRefused, VersionNotNewer
+from ppa_tools.archives.errors import (
+    ArchiveError,
+    TokenWanted,
+    UnknownPPA,
+    UploadNotOpen,
+    UploadRefused,
+    VersionNotNewer,
+)
 from ppa_tools.archives.incoming import UPLOAD_KEY, Destination, Incoming
 from ppa_tools.archives.local import LocalArchive
 
@@ -269,6 +276,8 @@ UNAUTHORISED = refusal(401, "the workers' token is wanted")
 
 def explain(error: ArchiveError) -> Answer:
     """An error of the archive as an answer."""
+    if isinstance(error, TokenWanted):
+        return replace(Answer.of_text(401, f"{error}\n"), challenge=f'Basic realm="{error.realm}"')
     statuses = ((UnknownPPA, 404), (UploadRefused, 422), (UploadNotOpen, 409))
     status = next((status for kind, status in statuses if isinstance(error, kind)), 503)
     more = {"not_newer_than": error.than} if isinstance(error, VersionNotNewer) else {}

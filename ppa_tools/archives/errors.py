@@ -13,6 +13,20 @@ class UnknownPPA(ArchiveError):
     """There is no such PPA, or it has no such series."""
 
 
+class TokenWanted(ArchiveError):
+    """A PPA is private, or not there, which only those with a token learn."""
+
+    def __init__(self, owner: str, name: str) -> None:
+        super().__init__(
+            f"there is no public PPA local:{owner}/{name} here; for a private one a token is wanted as password"
+        )
+        self.realm = f"{owner}/{name}"
+
+
+class CannotListen(ArchiveError):
+    """An address is in use, or is none of this machine."""
+
+
 class UploadRefused(ArchiveError):
     """An upload breaks a rule; the message is the reason. Sending it again changes nothing."""
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -306,11 +306,7 @@ class LocalArchive:
 
     def one_liner(self, address: Address, series: str) -> str:
         """The command that adds the PPA to a machine."""
-        name = f"{address.name}-{series}.sources"
-        return (
-            f"curl -fsSL {self.url}/{address.owner}/{address.name}/{name} "
-            f"| sudo tee /etc/apt/sources.list.d/{address.owner}-{name} >/dev/null && sudo apt-get update"
-        )
+        return reading.one_liner(self.url, address, series, private=self.ppa(address).settings.private)
 
     # Uploads
 
@@ -515,23 +511,25 @@ class LocalArchive:
         *,
         series: str = "",
         source: str = "",
+        sources: Collection[str] | None = None,
         version: str = "",
         active: bool = False,
     ) -> tuple[Publication, ...]:
-        """Source publications with their binaries, by name, newest version first; "" means any."""
+        """Source publications with their binaries, by name, newest version first; "" and None mean any."""
         with self._history.read() as conn:
             ppa = admin.find(conn, address)
-            return reading.publications(conn, ppa, series=series, source=source, version=version, active=active)
+            wanted = {"series": series, "source": source, "sources": sources, "version": version}
+            return reading.publications(conn, ppa, **wanted, active=active)  # type: ignore[arg-type]
 
     def history(self, address: Address, *, series: str = "", source: str = "") -> tuple[Event, ...]:
         """What happened to a PPA's packages, oldest first."""
         with self._history.read() as conn:
             return reading.events(conn, admin.find(conn, address), series=series, source=source)
 
-    def changes(self, address: Address, *, series: str = "") -> tuple[ChangeMade, ...]:
-        """The changes made to a PPA's series, each a transaction, in their order."""
+    def changes(self, address: Address, *, series: str = "", limit: int = 0) -> tuple[ChangeMade, ...]:
+        """The changes made to a PPA's series, each a transaction, in their order; with a limit the last ones."""
         with self._history.read() as conn:
-            return h.list_changes(conn, admin.find(conn, address), series)
+            return h.list_changes(conn, admin.find(conn, address), series, limit)
 
     # Publishing
 

@@ -7,15 +7,13 @@ the status line too, which is all that dput shows.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from functools import partial
 from pathlib import Path
 
 from twisted.internet import defer
 from twisted.python.failure import Failure
-from twisted.web.server import Request
 
+from ppa_tools.archives.access import secret_of
 from ppa_tools.archives.bodies import Answer, ArchiveRequest, Body
 from ppa_tools.archives.dropbox import Arrival, NameNotTaken, NoRoom, Outcome, TooLarge
 from ppa_tools.archives.drops import Drop, Drops
@@ -63,7 +61,7 @@ class Puts:
         """A place for a request's body, or one that has refused it already."""
         try:
             words = [segment.decode() for segment in path]
-            found = self._find(words[:-1], _secret(request))
+            found = self._find(words[:-1], secret_of(request))
             if found is None:
                 return Body.refusing(
                     in_words(401, "a token that may upload to this PPA is wanted as the password")
@@ -140,16 +138,3 @@ def _answer(outcome: Outcome) -> Answer:
 def _refusal(failure: Failure, drop: Drop) -> Answer:
     status = status_of(failure.value) if isinstance(failure.value, ArchiveError) else 500
     return in_words(status, drop.explain(failure))
-
-
-def _secret(request: Request) -> str:
-    """The token that came with a request, or ""."""
-    scheme, _, value = (request.getHeader(b"authorization") or b"").decode("latin-1").partition(" ")
-    if scheme.lower() == "bearer":
-        return str(value.strip())
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
-        return ""

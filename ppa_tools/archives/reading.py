@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
+from ppa_tools.address import Address
 from ppa_tools.archives import history as h
 from ppa_tools.debversion import version_key
 
@@ -39,12 +40,24 @@ class Event:
 
 
 def publications(
-    conn: Connection, ppa: h.PPA, *, series: str, source: str, version: str, active: bool
+    conn: Connection,
+    ppa: h.PPA,
+    *,
+    series: str,
+    source: str,
+    sources: Collection[str] | None,
+    version: str,
+    active: bool,
 ) -> tuple[Publication, ...]:
-    """Source publications with their binaries, by name, newest version first; "" means any."""
-    sources = h.select_source_publications(conn, ppa, series=series, source=source, version=version, active=active)
-    binaries = h.select_binary_publications(conn, ppa, series=series, source=source, source_version=version)
-    built = h.built_architectures(conn, ppa, series=series, source=source)
+    """Source publications with their binaries, by name, newest version first; "" and None mean any."""
+    rows = h.select_source_publications(
+        conn, ppa, series=series, source=source, sources=sources, version=version, active=active
+    )
+    binaries = h.select_binary_publications(
+        conn, ppa, series=series, source=source, sources=sources, source_version=version
+    )
+    release_ids = None if sources is None else {one.release_id for one in rows}
+    built = h.built_architectures(conn, ppa, series=series, source=source, release_ids=release_ids)
     by_source: dict[tuple[str, str, str], list[h.BinaryPublication]] = {}
     for one in binaries:
         by_source.setdefault((one.series, one.source, one.source_version), []).append(one)
@@ -54,7 +67,7 @@ def publications(
             tuple(by_source.get((one.series, one.source, one.version), ())),
             built.get((one.series, one.release_id), ()),
         )
-        for one in reversed(sources)
+        for one in reversed(rows)
     ]
     found.sort(key=lambda publication: version_key(publication.source.version), reverse=True)
     return tuple(sorted(found, key=lambda publication: (publication.source.series, publication.source.source)))
@@ -80,6 +93,24 @@ def sources_text(url: str, series: Sequence[str], key: bytes) -> str:
         *(f" {line.strip() or '.'}" for line in key.decode("ascii").strip().splitlines()),
     ]
     return "\n".join(lines) + "\n"
+
+
+def one_liner(url: str, address: Address, series: str, *, private: bool) -> str:
+    """The command that adds a PPA to a machine; of a private one curl asks for the token."""
+    name = f"{address.name}-{series}.sources"
+    return (
+        f"curl -fsSL {'-u token ' if private else ''}{url}/{address.owner}/{address.name}/{name} "
+        f"| sudo tee /etc/apt/sources.list.d/{address.owner}-{name} >/dev/null && sudo apt-get update"
+    )
+
+
+def auth_line(url: str, address: Address, login: str = "NAME", secret: str = "TOKEN") -> str:  # noqa: S107
+    """The line of a file below /etc/apt/auth.conf.d/ that lets apt read a private PPA.
+
+    As apt_auth.conf(5) wants it: without ``http://`` it would hold for https alone, and its path is a prefix.
+    """
+    where = url.removeprefix("https://")
+    return f"machine {where}/{address.owner}/{address.name}/ login {login} password {secret}"
 
 
 def _events(

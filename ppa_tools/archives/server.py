@@ -1,7 +1,7 @@
 """The embedded archive over HTTP: its files for apt, its pages for people, and the way in for uploads.
 
 GET  /                                        the PPAs; /OWNER/NAME/ one PPA
-GET  /OWNER/NAME/dists/... and pool/...       what apt reads, as static files
+GET  /OWNER/NAME/dists/... and pool/...       what apt reads, as static files; of private PPAs with a token
 GET  /OWNER/NAME/key.asc, NAME-SERIES.sources how to add the PPA to a machine
 GET  /api/OWNER/NAME/publications             JSON; ?source= &version= &series=
 PUT  /upload/OWNER/NAME/SERIES/KEY/FILE       a source's files; rights come from its signature
@@ -18,19 +18,19 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import defer, reactor, task
 from twisted.internet.threads import deferToThread
-from twisted.python.failure import Failure
-from twisted.web import http, pages, resource, static
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web import resource
+from twisted.web.server import Request, Site
 
-from ppa_tools.address import Address, parse_address
-from ppa_tools.archives import views
+from ppa_tools.address import parse_address
+from ppa_tools.archives import pages
+from ppa_tools.archives.access import Readers
+from ppa_tools.archives.answering import Service
 from ppa_tools.archives.bodies import (
     UNAUTHORISED,
     Answer,
@@ -38,97 +38,21 @@ from ppa_tools.archives.bodies import (
     Body,
     Gate,
     Way,
-    explain,
-    read_address,
     refusal,
 )
 from ppa_tools.archives.desk import Desk, Notifier, Sent
 from ppa_tools.archives.dropbox import Dropboxes, DropLimits
 from ppa_tools.archives.drops import Drops
-from ppa_tools.archives.errors import ArchiveError, UploadRefused
+from ppa_tools.archives.errors import UploadRefused
 from ppa_tools.archives.incoming import Destination, Incoming, Limits
 from ppa_tools.archives.local import LocalArchive, Receipt
 from ppa_tools.archives.put_upload import PutBody, Puts
+from ppa_tools.archives.serving import NOTHING, Api, Computed, Owner, html
 from ppa_tools.archives.ways_in import WaysIn, listen, listen_tcp
 
 IDLE_TIMEOUT_S = 120
 CLEANING_INTERVAL_S = 3600
 LAST_WORDS_S = 0.1
-CONTENT_TYPES = {
-    ".deb": "application/vnd.debian.binary-package",
-    ".ddeb": "application/vnd.debian.binary-package",
-    ".gz": "application/gzip",
-    ".xz": "application/x-xz",
-    ".bz2": "application/x-bzip2",
-    ".gpg": "application/pgp-signature",
-    ".asc": "text/plain",
-    ".dsc": "text/plain",
-}
-
-
-@dataclass
-class Service:
-    """What the resources share; ``say`` writes a line to the log."""
-
-    archive: LocalArchive
-    desk: Desk
-    say: Callable[[str], None]
-
-    def __post_init__(self) -> None:
-        self.running: set[defer.Deferred[None]] = set()
-        self._accepting: dict[Destination, defer.DeferredLock] = {}
-
-    def answer(self, request: Request, work: Callable[[], Answer]) -> int:
-        """Answer a request with what ``work`` returns, run in a thread; its errors become answers, too."""
-        return self.answer_later(request, deferToThread(work))
-
-    def answer_in_turn(self, request: Request, destination: Destination, work: Callable[[], Answer]) -> int:
-        """As ``answer``; the requests of one upload take turns."""
-        lock = self._accepting.setdefault(destination, defer.DeferredLock())
-
-        def release(result: Any) -> Any:
-            if not lock.locked and not lock.waiting:
-                self._accepting.pop(destination, None)
-            return result
-
-        done = lock.run(deferToThread, work)
-        return self.answer_later(request, done.addBoth(release))
-
-    def answer_later(self, request: Request, done: defer.Deferred[Any]) -> int:
-        """As ``answer``, for an answer that is being made."""
-        gone: list[Any] = []
-        request.notifyFinish().addErrback(gone.append)
-        done.addErrback(self._explain, request)
-
-        def write(answer: Answer) -> None:
-            if not gone:
-                send(request, answer)
-                request.finish()
-
-        done.addCallback(write)
-        self.running.add(done)
-        done.addBoth(lambda _: self.running.discard(done))
-        return NOT_DONE_YET  # type: ignore[no-any-return]
-
-    def _explain(self, failure: Failure, request: Request) -> Answer:
-        if isinstance(failure.value, ArchiveError):
-            return explain(failure.value)
-        self.say(f"{request.method.decode()} {request.uri.decode()}: {failure.getTraceback()}")
-        return refusal(500, "the archive is in trouble; its log says more")
-
-
-def send(request: Request, answer: Answer) -> None:
-    """Write an answer's head and body."""
-    request.setResponseCode(answer.status, answer.reason or None)
-    request.setHeader(b"content-type", answer.content_type.encode())
-    request.setHeader(b"content-length", str(len(answer.body)).encode())
-    request.setHeader(b"x-content-type-options", b"nosniff")
-    if answer.content_type.startswith("text/html"):
-        request.setHeader(b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
-    if answer.status == 401:
-        request.setHeader(b"www-authenticate", answer.challenge.encode())
-    if request.method != b"HEAD":
-        request.write(answer.body)
 
 
 class Root(resource.Resource):  # type: ignore[misc]
@@ -137,7 +61,7 @@ class Root(resource.Resource):  # type: ignore[misc]
     def __init__(self, service: Service, ways: dict[bytes, Way], puts: Puts) -> None:
         super().__init__()
         self._service, self._puts = service, puts
-        self.putChild(b"", Computed(service, lambda: _html(views.home_page(service.archive.ppas()))))
+        self.putChild(b"", Computed(service, lambda: html(pages.home_page(service.archive.ppas()))))
         self.putChild(b"api", Api(service))
         for name, way in ways.items():
             self.putChild(name, Uploads(service, way))
@@ -145,126 +69,6 @@ class Root(resource.Resource):  # type: ignore[misc]
     def getChild(self, owner: bytes, _request: Request) -> resource.Resource:  # noqa: N802
         """An owner's PPAs, or their way in for dput."""
         return Dropping(self._service, self._puts) if owner.startswith(b"~") else Owner(self._service, owner)
-
-
-class Owner(resource.Resource):  # type: ignore[misc]
-    """An owner, who has PPAs."""
-
-    def __init__(self, service: Service, owner: bytes) -> None:
-        super().__init__()
-        self._service, self._owner = service, owner
-
-    def getChild(self, name: bytes, _request: Request) -> resource.Resource:  # noqa: N802
-        """A PPA."""
-        address = read_address(self._owner, name)
-        return OnePPA(self._service, address) if address else NOTHING
-
-    def render_GET(self, _request: Request) -> bytes:  # noqa: N802
-        """An owner has no page."""
-        return NOTHING.render(_request)  # type: ignore[no-any-return]
-
-
-class OnePPA(resource.Resource):  # type: ignore[misc]
-    """A PPA's page, its key, its .sources and its files."""
-
-    def __init__(self, service: Service, address: Address) -> None:
-        super().__init__()
-        self._service, self._address = service, address
-        public = service.archive.public_directory(address)
-        for name in ("dists", "pool"):
-            self.putChild(name.encode(), PublicFile(str(public / name)))
-
-    def getChild(self, name: bytes, _request: Request) -> resource.Resource:  # noqa: N802
-        """What a PPA has beside its files."""
-        archive, address = self._service.archive, self._address
-        text = name.decode("ascii", "replace")
-        if text == "":
-            return Computed(self._service, lambda: _html(views.ppa_page(archive, archive.ppa(address))))
-        if text == "key.asc":
-            return Computed(
-                self._service, lambda: Answer(200, "application/pgp-keys", archive.public_key(address))
-            )
-        if text.startswith(f"{address.name}-") and text.endswith(".sources"):
-            series = text.removeprefix(f"{address.name}-").removesuffix(".sources")
-            return Computed(self._service, lambda: Answer.of_text(200, archive.sources_text(address, series)))
-        return NOTHING
-
-    def render_GET(self, request: Request) -> bytes:  # noqa: N802
-        """The page's address ends with a slash, for the links on it."""
-        request.redirect(request.path + b"/")
-        return b""
-
-
-class Api(resource.Resource):  # type: ignore[misc]
-    """/api/OWNER/NAME/publications."""
-
-    isLeaf = True  # noqa: N815 (Twisted's name)
-
-    def __init__(self, service: Service) -> None:
-        super().__init__()
-        self._service = service
-
-    def render_GET(self, request: Request) -> Any:  # noqa: N802
-        """The publications that the query asks for."""
-        address = read_address(*request.postpath[:2]) if len(request.postpath) == 3 else None
-        if address is None or request.postpath[2] != b"publications":
-            return NOTHING.render(request)
-        series, source, version = (_argument(request, name) for name in ("series", "source", "version"))
-
-        def find() -> Answer:
-            found = self._service.archive.publications(address, series=series, source=source, version=version)
-            rows = [views.publication_json(one) for one in found]
-            return Answer.of_json(200, {"archive": str(address), "publications": rows})
-
-        return self._service.answer(request, find)
-
-
-class Computed(resource.Resource):  # type: ignore[misc]
-    """A page that is made when asked for."""
-
-    isLeaf = True  # noqa: N815 (Twisted's name)
-
-    def __init__(self, service: Service, make: Callable[[], Answer]) -> None:
-        super().__init__()
-        self._service, self._make = service, make
-
-    def render_GET(self, request: Request) -> int:  # noqa: N802
-        """Make it in a thread."""
-        return self._service.answer(request, self._make)
-
-
-class PublicFile(static.File):  # type: ignore[misc]
-    """A published file or directory: no hidden names, exact types, never a Content-Encoding, an ETag."""
-
-    contentTypes = CONTENT_TYPES  # noqa: N815 (Twisted's name)
-    contentEncodings: dict[str, str] = {}  # noqa: N815, RUF012 (Twisted's name)
-
-    def __init__(self, path: str, *more: Any, **options: Any) -> None:
-        if not more and not options:
-            options["defaultType"] = "text/plain; charset=utf-8"
-        super().__init__(path, *more, **options)
-
-    def getChild(self, name: bytes, request: Request) -> resource.Resource:  # noqa: N802
-        """A file below; what begins with a dot is being written."""
-        return NOTHING if name.startswith(b".") else super().getChild(name, request)
-
-    def listNames(self) -> list[str]:  # noqa: N802
-        """The names a directory page shows."""
-        return [name for name in super().listNames() if not name.startswith(".")]
-
-    def render_GET(self, request: Request) -> Any:  # noqa: N802
-        """The file, a part of it, or that it has not changed."""
-        self.restat(False)
-        if self.isfile():
-            if "/by-hash/" in self.path:
-                self.type, self.encoding = "application/octet-stream", None
-            stat = Path(self.path).stat()
-            etag = f'"{stat.st_ino:x}-{stat.st_size:x}-{stat.st_mtime_ns:x}"'.encode()
-            if request.setETag(etag) is http.CACHED:
-                return b""
-        return super().render_GET(request)
-
-    render_HEAD = render_GET  # noqa: N815
 
 
 class Dropping(resource.Resource):  # type: ignore[misc]
@@ -360,23 +164,11 @@ class Uploads(resource.Resource):  # type: ignore[misc]
         return destination.architecture if self._way.for_binaries else ""
 
 
-NOTHING = pages.notFound()
-
-
-def _html(text: str) -> Answer:
-    return Answer.of_text(200, text, "text/html; charset=utf-8")
-
-
 def _receipt_json(archive: LocalArchive, receipt: Receipt) -> dict[str, Any]:
     address = parse_address(receipt.archive)
     in_release = archive.public_directory(address) / "dists" / receipt.series / "InRelease"
     sha256 = hashlib.sha256(in_release.read_bytes()).hexdigest() if in_release.exists() else ""
     return {"accepted": True, **asdict(receipt), "in_release_sha256": sha256}
-
-
-def _argument(request: Request, name: str) -> str:
-    values = request.args.get(name.encode(), [b""])
-    return str(values[0].decode("utf-8", "replace"))
 
 
 def serve(
@@ -405,7 +197,7 @@ def serve(
         print(line, file=sys.stderr, flush=True)
 
     desk = Desk(archive, say, notifier)
-    service = Service(archive, desk, say)
+    service = Service(archive, desk, Readers(archive, worker_token), say)
     drops = Drops(Dropboxes(archive.root / "dropboxes", desk, drop_limits or DropLimits()))
     puts = Puts(archive, drops)
 

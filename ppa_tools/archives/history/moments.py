@@ -103,14 +103,16 @@ def generation_at(conn: Connection, series: Series, moment: float) -> int:
     return conn.execute(query).scalar() or 0
 
 
-def list_changes(conn: Connection, ppa: PPA, series: str = "") -> tuple[ChangeMade, ...]:
-    """The changes made to a PPA's series, in the order they were made in each."""
+def list_changes(conn: Connection, ppa: PPA, series: str = "", limit: int = 0) -> tuple[ChangeMade, ...]:
+    """The changes made to a PPA's series, in the order they were made in each; the last ones, with a limit."""
     c, s = t.series_changes, t.series
     query = sa.select(s.c.name, c.c.generation, c.c.at, c.c.by, c.c.what, c.c.why).join(s)
     query = query.where(s.c.ppa_id == ppa.id)
     if series:
         query = query.where(s.c.name == series)
-    return tuple(ChangeMade(*row) for row in conn.execute(query.order_by(c.c.at, s.c.name, c.c.generation)))
+    query = query.order_by(c.c.at.desc(), s.c.name.desc(), c.c.generation.desc())
+    rows = conn.execute(query.limit(limit) if limit else query).all()
+    return tuple(ChangeMade(*row) for row in reversed(rows))
 
 
 def add_snapshot(conn: Connection, ppa: PPA, name: str, now: float, by: str, why: str) -> Snapshot:
