@@ -1,6 +1,7 @@
 """The way in for dput by FTP: anonymous, passive, and for writing only.
 
-A transfer is answered when it is known what became of it: 226 with "accepted", or 550 with the reason. Only the
+A transfer is answered when it is known what became of it: 226 with "accepted", or 451 with the reason. (dput-ng
+takes any 5xx for a file that is there already: it keeps the reason to itself, goes on, and ends well.) Only the
 commands that upload clients need are there; nothing can be listed, read or renamed.
 """
 
@@ -15,14 +16,15 @@ from twisted.python.failure import Failure
 
 from ppa_tools.archives.dropbox import NameNotTaken, NoRoom, TooLarge
 from ppa_tools.archives.drops import Drop, Drops, Overflow
-from ppa_tools.archives.errors import ArchiveError, UnknownPPA, UploadRefused
+from ppa_tools.archives.errors import ArchiveError
 from ppa_tools.archives.upload_paths import Target, is_on_the_way, segments_of
 
 ANONYMOUS = ("anonymous", "ftp")
 COMMANDS = frozenset(
     "USER PASS QUIT FEAT SYST NOOP OPTS TYPE MODE STRU ALLO SITE PASV EPSV CWD CDUP PWD MKD STOR".split(" ")  # noqa: SIM905
 )
-CODES = ((NameNotTaken, 553), (TooLarge, 552), (NoRoom, 452), (UploadRefused, 550), (UnknownPPA, 550))
+CODES = ((NameNotTaken, 550), (TooLarge, 552), (NoRoom, 452))
+REFUSED = 451
 DATA_TIMEOUT_S = 30
 
 
@@ -83,6 +85,7 @@ class DataFactory(ftp.DTPFactory):  # type: ignore[misc]
             return None
         self._state = self._FINISHED
         self.cancelTimeout()
+        self.pi.stop_listening()
         connection = DataConnection()
         connection.factory = self
         self.pi.dtpInstance = connection
@@ -101,6 +104,7 @@ class DropFTP(ftp.FTP):  # type: ignore[misc]
     workingDirectory: tuple[str, ...] = ()  # noqa: N815 (Twisted's name)
     dtpFactory: DataFactory | None  # noqa: N815 (Twisted's name)
     dtpInstance: DataConnection | None  # noqa: N815 (Twisted's name)
+    dtpPort: Any  # noqa: N815 (Twisted's name)
 
     def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
         """Greet."""
@@ -110,7 +114,6 @@ class DropFTP(ftp.FTP):  # type: ignore[misc]
     def connectionLost(self, reason: Failure) -> None:  # noqa: N802 (Twisted's name)
         """Whatever the end was: nothing of the session stays."""
         self.disconnected = True
-        self._end_data()
         super().connectionLost(reason)
         self.drop.close()
 
@@ -157,7 +160,7 @@ class DropFTP(ftp.FTP):  # type: ignore[misc]
 
         if is_on_the_way(segments):
             return enter(None)
-        return self.drop.find_target(segments).addCallbacks(enter, self._explain)
+        return self.drop.find_target(segments).addCallbacks(enter, self._explain, errbackArgs=(550,))
 
     def ftp_MKD(self, path: str) -> Any:  # noqa: N802 (Twisted's name)
         """Clients that make a directory before they go there are told that it is made."""
@@ -197,13 +200,31 @@ class DropFTP(ftp.FTP):  # type: ignore[misc]
         found = self.drop.find_target(segments[:-1])
         found.addCallback(self._receive, segments[-1] if segments else "", connection)
         found.addErrback(self._explain)
-        found.addBoth(self._end_data)
-        return found
+
+        def end(result: Any) -> Any:
+            self.cleanupDTP()
+            return result
+
+        return found.addBoth(end)
+
+    def stop_listening(self) -> None:
+        """Free the port: its one data connection has come, or is wanted no more."""
+        port, self.dtpPort = self.dtpPort, None
+        if port is not None:
+            port.stopListening()
+
+    def cleanupDTP(self) -> None:  # noqa: N802 (Twisted's name)
+        """End whatever there is for data: one connection carries one file."""
+        self.stop_listening()
+        if self.dtpFactory is not None:
+            self.dtpFactory.stopFactory()
+            self.dtpFactory = None
+        if self.dtpInstance is not None:
+            self.dtpInstance.transport.abortConnection()
+            self.dtpInstance = None
 
     def _listen(self, answer: Callable[[int], Any]) -> Any:
-        self._end_data()
-        if self.dtpFactory is not None:
-            self.cleanupDTP()
+        self.cleanupDTP()
         self.dtpFactory = DataFactory(self, self.transport.getPeer().host)
         try:
             self.dtpPort = self.getDTPPort(self.dtpFactory, self.transport.getHost().host)
@@ -233,18 +254,11 @@ class DropFTP(ftp.FTP):  # type: ignore[misc]
         received.addCallback(lambda _: self.drop.settle(arrival))
         return received.addCallback(lambda outcome: self.sendLine(f"226 {' '.join(outcome.words.split())}"))
 
-    def _explain(self, failure: Failure) -> None:
+    def _explain(self, failure: Failure, otherwise: int = REFUSED) -> None:
         if failure.check(error.ConnectionLost, error.ConnectionAborted):
             raise Answered(426, "the data connection broke")
-        code = next((code for kind, code in CODES if failure.check(kind)), 451)
+        code = next((code for kind, code in CODES if failure.check(kind)), otherwise)
         raise Answered(code, self.drop.explain(failure))
-
-    def _end_data(self, result: Any = None) -> Any:
-        """One data connection carries one file."""
-        if self.dtpInstance is not None:
-            self.dtpInstance.transport.abortConnection()
-            self.dtpInstance = None
-        return result
 
 
 class DropFTPFactory(protocol.ServerFactory):  # type: ignore[misc]
