@@ -22,13 +22,22 @@ from ppa_tools.archives.history.migrations import migrate
 BUSY_TIMEOUT_MS = 60_000
 CACHE_KIB = 64 << 10
 WRITERS_LOCK = 0x62756C6C  # any number that all processes of one archive share
+REMEDIES = {
+    "database or disk is full": "make room and try again; what was acknowledged before is untouched",
+    "readonly database": "mount its disk writable, after a look at the kernel's log, or let its file be written",
+    "unable to open database file": "see that its directory is there, writable, and has room",
+    "disk I/O error": "make room, or look at the kernel's log: the disk may have to be replaced",
+    "database is locked": "another process has written for long; try again",
+    "connection": "see that the database server runs, and try again",
+}
 
 
 class History:
     """The database. ``read`` and ``write`` give a connection in a transaction; an exception rolls it back."""
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url)
+        # Pre-ping: a server that was started again is met with a new connection, not with an error.
+        self._engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
         if self._engine.dialect.name == "sqlite":
             _prepare_sqlite(self._engine)
         if not self._is_current():
@@ -37,14 +46,21 @@ class History:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view."""
-        with self._connect("REPEATABLE READ") as conn, conn.begin():
+        """One consistent view; raises ArchiveError when the database is in trouble."""
+        with self._explained(), self._connect("REPEATABLE READ") as conn, conn.begin():
             yield conn
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes, alone among writers; durable when the block has ended."""
-        with self._connect("READ COMMITTED").execution_options(writing=True) as conn, conn.begin():
+        """A transaction that writes, alone among writers; durable when the block has ended.
+
+        Raises ArchiveError when the database is in trouble, or does not take what it is given; nothing is written.
+        """
+        with (
+            self._explained(),
+            self._connect("READ COMMITTED").execution_options(writing=True) as conn,
+            conn.begin(),
+        ):
             if conn.dialect.name == "postgresql":
                 # READ COMMITTED: what is read after the lock is what the writer before has left.
                 conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
@@ -53,6 +69,19 @@ class History:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn the database's troubles into words; what breaks the schema's rules is a fault, and stays."""
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.DataError) as error:
+            said = " ".join(str(error.orig).split())
+            remedy = next((remedy for symptom, remedy in REMEDIES.items() if symptom in said), "")
+            raise ArchiveError(
+                f"the publishing history {self._engine.url.render_as_string()}: {said}"
+                + (f"; {remedy}" if remedy else "")
+            ) from error
 
     def _connect(self, isolation_level: str) -> Connection:
         conn = self._engine.connect()

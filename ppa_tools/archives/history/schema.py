@@ -37,14 +37,20 @@ KEEP_ENDED_S = 7 * 86400.0  # as long as Launchpad keeps the files of what was s
 
 metadata = MetaData()
 
+
+def word(length: int) -> String:
+    """A word of at most so many characters; it sorts by its bytes everywhere, as SQLite and apt's indexes do."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
 
 ppas = Table(
     "ppas",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("owner", String(128), nullable=False),
-    Column("name", String(128), nullable=False),
+    Column("owner", word(128), nullable=False),
+    Column("name", word(128), nullable=False),
     Column("description", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("deleted_at", Double),
@@ -53,7 +59,7 @@ ppas = Table(
     Column("used_bytes", BigInteger, nullable=False, server_default="0"),
     Column("versions", Integer, nullable=False, server_default="1"),
     Column("keep_ended_s", Double, nullable=False, server_default=str(KEEP_ENDED_S)),
-    Column("compressions", String(32), nullable=False, server_default="gz"),
+    Column("compressions", word(32), nullable=False, server_default="gz"),
     Column("valid_for_s", Double, nullable=False, server_default="0"),  # 0: without Valid-Until
     UniqueConstraint("owner", "name"),
 )
@@ -64,7 +70,7 @@ signing_keys = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
-    Column("fingerprint", String(64), nullable=False),
+    Column("fingerprint", word(64), nullable=False),
     Column("added_at", Double, nullable=False),
     Column("retired_at", Double),
     UniqueConstraint("ppa_id", "fingerprint"),
@@ -75,8 +81,8 @@ access_tokens = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
-    Column("name", String(128), nullable=False),
-    Column("secret_sha256", String(64), nullable=False),
+    Column("name", word(128), nullable=False),
+    Column("secret_sha256", word(64), nullable=False),
     Column("may_upload", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("created_by", Text, nullable=False),
@@ -91,7 +97,7 @@ series = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
-    Column("name", String(64), nullable=False),
+    Column("name", word(64), nullable=False),
     Column("architectures", Text, nullable=False),
     Column("generation", Integer, nullable=False),
     Column("published_generation", Integer, nullable=False),
@@ -108,7 +114,7 @@ series_changes = Table(
     Column("generation", Integer, primary_key=True),
     Column("at", Double, nullable=False),
     Column("by", Text, nullable=False),
-    Column("what", String(32), nullable=False),
+    Column("what", word(32), nullable=False),
     Column("why", Text, nullable=False),
     Index("series_changes_by_time", "series_id", "at"),
 )
@@ -118,7 +124,7 @@ snapshots = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
-    Column("name", String(128), nullable=False),
+    Column("name", word(128), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("why", Text, nullable=False),
@@ -138,7 +144,7 @@ uploader_keys = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
-    Column("fingerprint", String(64), nullable=False),
+    Column("fingerprint", word(64), nullable=False),
     Column("uid", Text, nullable=False),
     Column("public_key", LargeBinary, nullable=False),
     Column("added_at", Double, nullable=False),
@@ -148,10 +154,10 @@ uploader_keys = Table(
 files = Table(
     "files",
     metadata,
-    Column("sha256", String(64), primary_key=True),
+    Column("sha256", word(64), primary_key=True),
     Column("size_bytes", BigInteger, nullable=False),
-    Column("md5", String(32), nullable=False),
-    Column("sha1", String(40), nullable=False),
+    Column("md5", word(32), nullable=False),
+    Column("sha1", word(40), nullable=False),
     Column("expired_at", Double),  # since then no PPA holds it, and the pool need not
 )
 
@@ -160,7 +166,7 @@ file_names = Table(
     "file_names",
     metadata,
     Column("ppa_id", ForeignKey("ppas.id"), primary_key=True),
-    Column("name", String(255), primary_key=True),
+    Column("name", word(255), primary_key=True),
     Column("sha256", ForeignKey("files.sha256"), nullable=False),
     Column("pool_path", Text, nullable=False),
     Column("removed_at", Double),  # since then the PPA does not serve it; the name stays taken
@@ -172,10 +178,10 @@ source_releases = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("origin_ppa_id", ForeignKey("ppas.id"), nullable=False),
-    Column("source", String(128), nullable=False),
-    Column("version", String(255), nullable=False),
+    Column("source", word(128), nullable=False),
+    Column("version", word(255), nullable=False),
     Column("architectures", Text, nullable=False),
-    Column("payload_sha256", String(64), nullable=False),
+    Column("payload_sha256", word(64), nullable=False),
     Column("stanza", Text, nullable=False),
     UniqueConstraint("origin_ppa_id", "source", "version"),
     Index("source_releases_by_name", "source"),
@@ -185,7 +191,7 @@ source_release_files = Table(
     "source_release_files",
     metadata,
     Column("release_id", ForeignKey("source_releases.id"), primary_key=True),
-    Column("name", String(255), primary_key=True),
+    Column("name", word(255), primary_key=True),
     Column("sha256", ForeignKey("files.sha256"), nullable=False),
 )
 
@@ -194,10 +200,10 @@ binary_releases = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("source_release_id", ForeignKey("source_releases.id"), nullable=False),
-    Column("package", String(128), nullable=False),
-    Column("version", String(255), nullable=False),
-    Column("architecture", String(32), nullable=False),
-    Column("file_name", String(255), nullable=False),
+    Column("package", word(128), nullable=False),
+    Column("version", word(255), nullable=False),
+    Column("architecture", word(32), nullable=False),
+    Column("file_name", word(255), nullable=False),
     Column("sha256", ForeignKey("files.sha256"), nullable=False),
     Column("stanza", Text, nullable=False),
     Index("binary_releases_by_source", "source_release_id"),
@@ -216,8 +222,8 @@ uploads = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("series_id", ForeignKey("series.id"), nullable=False),
-    Column("architecture", String(32), nullable=False),  # "source", or what the binaries were built on
-    Column("changes_sha256", String(64), nullable=False),
+    Column("architecture", word(32), nullable=False),  # "source", or what the binaries were built on
+    Column("changes_sha256", word(64), nullable=False),
     Column("source_release_id", ForeignKey("source_releases.id"), nullable=False),
     Column("uploaded_at", Double, nullable=False),
     Column("uploaded_by", Text, nullable=False),
@@ -230,7 +236,7 @@ upload_files = Table(
     "upload_files",
     metadata,
     Column("upload_id", ForeignKey("uploads.id"), primary_key=True),
-    Column("name", String(255), primary_key=True),
+    Column("name", word(255), primary_key=True),
     Column("sha256", ForeignKey("files.sha256"), nullable=False),
 )
 
@@ -241,18 +247,18 @@ refusals = Table(
     Column("id", Integer, primary_key=True),
     Column("ppa_id", ForeignKey("ppas.id"), nullable=False),
     Column("at", Double, nullable=False),
-    Column("series", String(64), nullable=False),
-    Column("changes_name", String(255), nullable=False),
+    Column("series", word(64), nullable=False),
+    Column("changes_name", word(255), nullable=False),
     Column("reason", Text, nullable=False),
-    Column("signer", String(64), nullable=False),
-    Column("via", String(16), nullable=False),
+    Column("signer", word(64), nullable=False),
+    Column("via", word(16), nullable=False),
     Index("refusals_by_ppa", "ppa_id", "id"),
 )
 
 
 def _publication_columns(table: str) -> list[Column[Any] | Index]:
     return [
-        Column("status", String(16), nullable=False),
+        Column("status", word(16), nullable=False),
         Column("created_at", Double, nullable=False),
         Column("created_by", Text, nullable=False),
         Column("why", Text, nullable=False),
@@ -275,8 +281,8 @@ source_publications = Table(
     Column("id", Integer, primary_key=True),
     Column("series_id", ForeignKey("series.id"), nullable=False),
     Column("release_id", ForeignKey("source_releases.id"), nullable=False),
-    Column("source", String(128), nullable=False),
-    Column("version", String(255), nullable=False),
+    Column("source", word(128), nullable=False),
+    Column("version", word(255), nullable=False),
     *_publication_columns("source_publications"),
     Index("source_publications_by_name", "series_id", "source", "status"),
     Index("source_publications_by_status", "series_id", "status"),
@@ -289,13 +295,13 @@ binary_publications = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("series_id", ForeignKey("series.id"), nullable=False),
-    Column("index_architecture", String(32), nullable=False),
+    Column("index_architecture", word(32), nullable=False),
     Column("release_id", ForeignKey("binary_releases.id"), nullable=False),
-    Column("package", String(128), nullable=False),
-    Column("version", String(255), nullable=False),
-    Column("architecture", String(32), nullable=False),
-    Column("source", String(128), nullable=False),
-    Column("source_version", String(255), nullable=False),
+    Column("package", word(128), nullable=False),
+    Column("version", word(255), nullable=False),
+    Column("architecture", word(32), nullable=False),
+    Column("source", word(128), nullable=False),
+    Column("source_version", word(255), nullable=False),
     *_publication_columns("binary_publications"),
     Index("binary_publications_by_package", "series_id", "package", "status"),
     Index("binary_publications_by_source", "series_id", "source", "status"),
