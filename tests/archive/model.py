@@ -13,7 +13,7 @@ from tests.archive.conftest import PPA, SERIES, architecture
 from tests.archive.shelf import ME, STABLE, Shelf
 
 ADDRESSES = (PPA, STABLE)
-SOURCES = ("alpha", "beta", "gamma", "delta")
+SOURCES = ("a+b", "a-z", "ab", "abc")
 SNAPSHOTS = ("first", "second")
 WEIGHTS = {
     "add": 6,

@@ -66,9 +66,9 @@ def test_apt_never_fails_beside_a_writer_that_publishes_as_fast_as_it_can(
     assert len(set(seen)) >= 10
 
 
-def add_and_copy(root: Path, name: str, rounds: list[tuple[Path, Path]], pipe: Connection) -> None:
+def add_and_copy(root: Path, database: str, name: str, rounds: list[tuple[Path, Path]], pipe: Connection) -> None:
     """Add a source with its binary and copy it, several times; tell that all went well."""
-    archive = LocalArchive(root)
+    archive = LocalArchive(root, database=database)
     for source, binaries in rounds:
         archive.accept_source(PPA, SERIES, source.parent, source.name)
         archive.accept_binaries(PPA, SERIES, ARCH, binaries.parent, binaries.name, name)
@@ -82,12 +82,18 @@ def test_four_processes_add_and_copy_at_once_and_the_order_is_told(
     archive: LocalArchive, signer: Signer, tmp_path: Path
 ) -> None:
     archive.ensure_ppa(STABLE, series=[SERIES], architectures=[ARCH], by=ME)
+    write_from_many_sides(archive, signer, tmp_path)
+
+
+def write_from_many_sides(archive: LocalArchive, signer: Signer, tmp_path: Path, database: str = "") -> None:
+    """Have several processes add and copy at once, and see that nothing is lost and the order is told."""
     names = [f"writer{n}" for n in range(WRITERS)]
     versions = [f"1.{n}-1" for n in range(ROUNDS)]
     running = [
         start(
             add_and_copy,
             archive.root,
+            database,
             name,
             [
                 (
