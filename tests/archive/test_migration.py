@@ -1,7 +1,7 @@
 """An archive of an earlier program: it opens with all it had, publishes, and goes on.
 
 ``data/history-v1.sql`` and ``data/blobs-v1.tar.xz`` were made by the program that had schema 1: hello 1.0-1 and
-1.1-1 with binaries, published, and then ``waiting``, which was accepted and not published before the program ended.
+1.1-1 with binaries, published, and then ``waiting``, which was accepted but not published yet.
 """
 
 from __future__ import annotations
