@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from buildfarm.embedded_archive import opened_archive
 from buildfarm.recipe import RecipeBook, load_farm_recipes
 from buildfarm.secrets_store import ensure_secret
 from buildfarm.settings import Settings, load_settings
@@ -50,10 +50,9 @@ class Farm:
             return
         from buildfarm.keys import public_key
         from ppa_tools.address import parse_address
-        from ppa_tools.archives.local import LocalArchive
 
         key = public_key(self.settings)
-        with contextlib.closing(LocalArchive(self.settings.archive_root)) as archive:
+        with opened_archive(self.settings) as archive:
             for name, (series, architectures) in sorted(local.items()):
                 archive.ensure_ppa(
                     parse_address(name),
@@ -65,11 +64,9 @@ class Farm:
 
 def stop_agents(settings: Settings) -> None:
     """End GnuPG's agents that the embedded archive's keys had started."""
-    from ppa_tools.archives.local import LocalArchive
+    from ppa_tools.archives.local import stop_agents
 
-    if settings.archive_root.exists():
-        with contextlib.closing(LocalArchive(settings.archive_root)) as archive:
-            archive.stop_agents()
+    stop_agents(settings.archive_root)
 
 
 def open_farm(root: Path | None = None) -> Farm:

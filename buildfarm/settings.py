@@ -33,7 +33,7 @@ class ArchiveSettings:
 
     dput may upload by FTP and SFTP to the ports that are not 0, on ``upload_host``. ``passive_ports`` are the
     first and the last port for FTP's data; () means any that is free. With a file of ``sftp_authorized_keys``
-    only these keys are let in.
+    only these keys are let in. ``database`` is an SQLAlchemy URL; "" means the SQLite file in the farm's home.
     """
 
     host: str = "127.0.0.1"
@@ -47,6 +47,7 @@ class ArchiveSettings:
     upload_file_mib: int = 2048
     upload_sessions: int = 32
     keep_free_mib: int = 1024
+    database: str = field(default="", repr=False)  # it may have a password in it
 
 
 @dataclass(frozen=True)

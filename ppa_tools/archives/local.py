@@ -120,8 +120,7 @@ class LocalArchive:
 
     def stop_agents(self) -> None:
         """End the agents that hold the PPAs' keys; whoever signs next has them started again."""
-        for home in self.root.glob("keys/*/*"):
-            openpgp.stop_agent(home)
+        stop_agents(self.root)
 
     # PPAs
 
@@ -639,6 +638,12 @@ class LocalArchive:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         keys = openpgp.secret_keys(home) or (openpgp.create_key(home, f"Embedded archive {address}"),)
         return keys[-1].fingerprint
+
+
+def stop_agents(root: Path) -> None:
+    """End the agents that hold the keys of the PPAs below ``root``, without opening the archive."""
+    for home in root.glob("keys/*/*"):
+        openpgp.stop_agent(home)
 
 
 def _copy_files(directory: Path, into: Path) -> Path:

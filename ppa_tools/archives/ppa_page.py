@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 from ppa_tools.archives.history import ACTIVE
 from ppa_tools.archives.local import PPA, LocalArchive, Publication, Series, Status
 from ppa_tools.archives.pages import cell, page, table
-from ppa_tools.archives.reading import auth_line
-from ppa_tools.archives.words import days_in_words, moment_in_words, size_in_words
+from ppa_tools.archives.reading import auth_line, settings_in_words
+from ppa_tools.archives.words import moment_in_words
 
 SHOWN_ENDED = 5  # superseded versions of a source
 SOURCES_A_PAGE = 100
@@ -67,22 +67,6 @@ def _head(ppa: PPA) -> str:
         f'<p class="muted"><a href="/">All PPAs</a></p><h1><a href="./">{escape(str(ppa.address))}</a>{badge}</h1>'
         f'{description}<p class="muted">Signed by <a href="key.asc">{keys}</a><br>'
         f"{escape(settings_in_words(ppa))}</p>"
-    )
-
-
-def settings_in_words(ppa: PPA) -> str:
-    """What holds for a PPA, in a line."""
-    its = ppa.settings
-    used = size_in_words(ppa.used_bytes)
-    return "; ".join(
-        (
-            "private: read with a token" if its.private else "public",
-            f"{used} of {size_in_words(its.quota_bytes)} used" if its.quota_bytes else f"{used} used, no quota",
-            "one version of a package" if its.versions == 1 else f"{its.versions} versions of a package",
-            f"ended ones kept for {days_in_words(its.keep_ended_s)}",
-            f"indexes in {', '.join(its.compressions)}",
-            *([f"a Release valid for {days_in_words(its.valid_for_s)}"] if its.valid_for_s else []),
-        )
     )
 
 

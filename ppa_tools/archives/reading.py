@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from ppa_tools.address import Address
 from ppa_tools.archives import history as h
+from ppa_tools.archives.words import days_in_words, size_in_words
 from ppa_tools.debversion import version_key
 
 
@@ -111,6 +112,22 @@ def auth_line(url: str, address: Address, login: str = "NAME", secret: str = "TO
     """
     where = url.removeprefix("https://")
     return f"machine {where}/{address.owner}/{address.name}/ login {login} password {secret}"
+
+
+def settings_in_words(ppa: h.PPA) -> str:
+    """What holds for a PPA, in a line."""
+    its = ppa.settings
+    used = size_in_words(ppa.used_bytes)
+    return "; ".join(
+        (
+            "private: read with a token" if its.private else "public",
+            f"{used} of {size_in_words(its.quota_bytes)} used" if its.quota_bytes else f"{used} used, no quota",
+            "one version of a package" if its.versions == 1 else f"{its.versions} versions of a package",
+            f"ended ones kept for {days_in_words(its.keep_ended_s)}",
+            f"indexes in {', '.join(its.compressions)}",
+            *([f"a Release valid for {days_in_words(its.valid_for_s)}"] if its.valid_for_s else []),
+        )
+    )
 
 
 def _events(
