@@ -351,6 +351,45 @@ def test_there_is_no_shell_and_no_forwarding(shared: Uploads, ssh_key: Path) -> 
         assert done.stdout == b""
 
 
+GIGANTIC_PACKET = r"""
+import sys, paramiko
+client = paramiko.SSHClient()
+client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+client.connect("127.0.0.1", int(sys.argv[1]), "me", key_filename=sys.argv[2], look_for_keys=False, compress=True)
+assert client.get_transport().remote_compression == "none"
+channel = client.get_transport().open_session()
+channel.invoke_subsystem("sftp")
+channel.sendall(b"\xff\xff\xff\xff\x06")
+sent = 0
+try:
+    while sent < 64 << 20:
+        channel.sendall(bytes(1 << 16))
+        sent += 1 << 16
+except OSError:
+    print("cut off after", sent >> 20, "MiB")
+"""
+
+
+def test_no_packet_fills_the_memory(shared: Uploads, ssh_key: Path) -> None:
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", GIGANTIC_PACKET, str(shared.sftp_port), str(ssh_key)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("cut off after"), done.stderr
+
+
+def test_data_that_nobody_asked_for_is_not_read(shared: Uploads) -> None:
+    with ftp_session(shared) as ftp:
+        _, port = ftp.makepasv()
+        with socket.create_connection(("127.0.0.1", port)) as data:
+            data.settimeout(1)
+            with pytest.raises(TimeoutError):
+                data.sendall(bytes(256 << 20))
+
+
 def test_with_authorised_keys_only_these_are_let_in(signer: Signer, ssh_key: Path, tmp_path: Path) -> None:
     (allowed := tmp_path / "authorized_keys").write_text("# nobody yet\n")
     with serving(tmp_path / "home", signer, f'sftp_authorized_keys = "{allowed}"\n') as one:
