@@ -204,7 +204,7 @@ def test_a_private_ppa_is_made_public_by_consent_only(command: Command) -> None:
 def test_a_token_is_shown_once_as_apt_wants_it(command: Command) -> None:
     command("create", "local:demo/hidden", "--private", "--series", SERIES, "--architecture", architecture())
     line = command("token", "create", "local:demo/hidden", "anna").split()
-    assert line[:-1] == "machine http://127.0.0.1:8011/demo/hidden/ login anna password".split()
+    assert line[:-1] == ["machine", "http://127.0.0.1:8011/demo/hidden/", "login", "anna", "password"]
     shown = command("token", "list", "local:demo/hidden") + command("show", "local:demo/hidden")
     assert "anna" in shown
     assert "login NAME password TOKEN" in shown

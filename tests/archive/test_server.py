@@ -398,7 +398,7 @@ def test_a_second_server_on_the_same_port_says_so_in_a_sentence(server: Server) 
         text=True,
         check=False,
     )
-    assert second.returncode == 1
+    assert second.returncode == 3
     assert f"cannot listen on 127.0.0.1:{server.port}" in second.stderr
     assert "Traceback" not in second.stderr
 

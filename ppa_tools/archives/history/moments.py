@@ -149,7 +149,7 @@ def remove_snapshot(conn: Connection, snapshot: Snapshot) -> None:
 
 def _of_names(
     conn: Connection, query: sa.Select[Any], column: sa.ColumnElement[str], names: Collection[str] | None
-) -> Iterator[sa.Row[Any]]:
+) -> Iterator[Any]:
     if names is None:
         yield from conn.execute(query)
         return
