@@ -6,6 +6,7 @@ The .changes comes first: it says which files may follow, and who vouches for th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shutil
@@ -117,19 +118,22 @@ class Incoming:
         self._open.pop(destination, None)
         shutil.rmtree(self.directory(destination), ignore_errors=True)
 
+    def stale(self, now: float) -> list[Path]:
+        """What nobody has added to for a day."""
+        found = []
+        for path in sorted(self.root.iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # whoever it belonged to has ended
+                if path.stat().st_mtime < now - KEEP_S:
+                    found.append(path)
+        return found
+
     def clean(self, now: float | None = None) -> None:
-        """Remove what nobody has added to for a day."""
-        before = (time.time() if now is None else now) - KEEP_S
-        for path in self.root.iterdir():
-            try:
-                if path.stat().st_mtime >= before:
-                    continue
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink()
-            except FileNotFoundError:
-                continue  # whoever it belonged to has ended
+        """Remove what is stale."""
+        for path in self.stale(time.time() if now is None else now):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         for destination in list(self._open):
             if not self.directory(destination).is_dir():
                 self._open.pop(destination, None)

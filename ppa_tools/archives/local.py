@@ -29,13 +29,14 @@ from sqlalchemy.engine import Connection
 
 from ppa_tools import openpgp
 from ppa_tools.address import Address
-from ppa_tools.archives import accept, checks, copying, ending, publisher, reading, rollback
+from ppa_tools.archives import accept, checks, copying, ending, garbage, publisher, reading, rollback
 from ppa_tools.archives import administration as admin
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
 from ppa_tools.archives.control import Changes
 from ppa_tools.archives.durable import explained, locked
 from ppa_tools.archives.errors import ArchiveError, ChangeRefused, UnknownPPA, UploadRefused
+from ppa_tools.archives.garbage import CollectedNames, GarbageReport
 from ppa_tools.archives.history import (
     PPA,
     AccessToken,
@@ -51,6 +52,7 @@ from ppa_tools.archives.history import (
     Uploader,
 )
 from ppa_tools.archives.layout import Layout
+from ppa_tools.archives.leftovers import Leftover
 from ppa_tools.archives.outcomes import Outcome, Place, Wanted
 from ppa_tools.archives.publisher import Published
 from ppa_tools.archives.reading import Event, Publication
@@ -63,8 +65,11 @@ __all__ = [
     "BinaryPublication",
     "ChangeMade",
     "ChangeRefused",
+    "CollectedNames",
     "Difference",
     "Event",
+    "GarbageReport",
+    "Leftover",
     "Listed",
     "LocalArchive",
     "Outcome",
@@ -551,6 +556,18 @@ class LocalArchive:
         with self._history.read() as conn:
             addresses = [ppa.address for ppa in h.due_ppas(conn, self._clock())]
         return tuple(one for address in addresses for one in self.publish(address))
+
+    # Upkeep
+
+    def collect_garbage(self, *, dry_run: bool) -> GarbageReport:
+        """Let go of files that no PPA needs any more, and remove what crashes have left, in the whole archive.
+
+        A dry run tells what would go, and changes nothing.
+        """
+        with explained(self.root):
+            return garbage.collect(self._history, self._layout, self._clock, self._keep_by_hash_s, dry_run=dry_run)
+
+    # Where things are
 
     def public_directory(self, address: Address) -> Path:
         """The PPA's directory as it is served, with dists/ and pool/; raises UnknownPPA."""

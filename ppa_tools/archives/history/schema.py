@@ -137,6 +137,7 @@ snapshot_series = Table(
     Column("snapshot_id", ForeignKey("snapshots.id"), primary_key=True),
     Column("series_id", ForeignKey("series.id"), primary_key=True),
     Column("generation", Integer, nullable=False),
+    Index("snapshot_series_by_generation", "series_id", "generation"),
 )
 
 uploader_keys = Table(
@@ -193,6 +194,7 @@ source_release_files = Table(
     Column("release_id", ForeignKey("source_releases.id"), primary_key=True),
     Column("name", word(255), primary_key=True),
     Column("sha256", ForeignKey("files.sha256"), nullable=False),
+    Index("source_release_files_by_content", "sha256"),
 )
 
 binary_releases = Table(
@@ -207,6 +209,7 @@ binary_releases = Table(
     Column("sha256", ForeignKey("files.sha256"), nullable=False),
     Column("stanza", Text, nullable=False),
     Index("binary_releases_by_source", "source_release_id"),
+    Index("binary_releases_by_content", "sha256"),
 )
 
 # What a package installs, for Contents: a line a path, zlib. Read from the .deb when first asked for.
@@ -238,6 +241,7 @@ upload_files = Table(
     Column("upload_id", ForeignKey("uploads.id"), primary_key=True),
     Column("name", word(255), primary_key=True),
     Column("sha256", ForeignKey("files.sha256"), nullable=False),
+    Index("upload_files_by_content", "sha256"),
 )
 
 # Uploads that were turned away, and why: for the PPA's page. ``signer`` is "" where no signature held.
@@ -306,4 +310,5 @@ binary_publications = Table(
     Index("binary_publications_by_package", "series_id", "package", "status"),
     Index("binary_publications_by_source", "series_id", "source", "status"),
     Index("binary_publications_by_state", "series_id", "status"),
+    Index("binary_publications_by_release", "release_id"),
 )
