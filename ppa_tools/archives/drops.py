@@ -110,6 +110,8 @@ class Drop:
         return self._closing
 
     def _expire(self) -> None:
+        if self._closing is not None:
+            return
         if self._busy:
             self._idle = reactor.callLater(self.box.limits.idle_s, self._expire)
         else:

@@ -12,6 +12,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -459,6 +460,38 @@ def test_a_session_ends_when_the_server_does(uploads: Uploads, signer: Signer, t
     with nothing_is_left(uploads), ftp_session(uploads) as ftp:
         store(ftp, *in_order(make_source(tmp_path / "s", signer))[:-1])
         assert uploads.stop() == 0
+
+
+IMPATIENT_SERVER = """
+import sys
+from pathlib import Path
+from ppa_tools.archives.dropbox import DropLimits
+from ppa_tools.archives.local import LocalArchive
+from ppa_tools.archives.server import serve
+from ppa_tools.archives.ways_in import WaysIn
+root, port, ftp_port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+ways = WaysIn("127.0.0.1", root / "keys", ftp_port)
+limits = DropLimits(idle_s=0.5)
+serve(LocalArchive(root), host="127.0.0.1", port=port, worker_token="x", drop_limits=limits, ways_in=ways)
+"""
+
+
+def test_a_session_in_which_nothing_comes_ends(uploads: Uploads, signer: Signer, tmp_path: Path) -> None:
+    before = uploads.files()
+    uploads.stop()
+    argv = [sys.executable, "-c", IMPATIENT_SERVER, str(uploads.home / "archive")]
+    argv += [str(uploads.port), str(uploads.ftp_port)]
+    with subprocess.Popen(argv, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert "serving" in server.stdout.readline()
+        with ftp_session(uploads) as ftp:
+            store(ftp, in_order(make_source(tmp_path / "s", signer))[0])
+            assert ftp.sock is not None
+            with contextlib.suppress(ConnectionResetError):
+                assert ftp.sock.recv(1) == b""
+        uploads.wait_until(lambda: uploads.files() == before)
+        server.terminate()
+    assert server.returncode == 0
 
 
 def test_a_file_over_the_limit_is_cut_off(shared: Uploads) -> None:
