@@ -59,6 +59,12 @@ def holds(dists: Path, listed: Listed) -> bool:
         return False
 
 
+def standing_contents(dists: Path, standing: Standing) -> tuple[Listed, ...]:
+    """The Contents indexes that may be vouched for again; none when one of them is lost."""
+    there = all(holds(dists, one) for one in standing.contents if lies_on_disk(one))
+    return standing.contents if there else ()
+
+
 def by_hash_directory(dists: Path, path: str) -> Path:
     """Where the files of an index lie under their hashes; made where missing."""
     directory = (dists / path).parent / BY_HASH / "SHA256"

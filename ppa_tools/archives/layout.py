@@ -61,6 +61,14 @@ class Layout:
         """The blocks of a PPA's indexes."""
         return self.block_caches / address.owner / address.name
 
+    def contents_room(self, address: Address) -> Path:
+        """Where a PPA's Contents are written, before the others know of them."""
+        return self.root / "contents" / address.owner / address.name
+
+    def contents_lock_file(self, address: Address) -> Path:
+        """The lock that is held while a PPA's Contents are written."""
+        return self.root / "locks-contents" / address.owner / address.name
+
     def lock_file(self, address: Address) -> Path:
         """The lock that is held while a PPA's files are written."""
         return self.root / "locks" / address.owner / address.name

@@ -6,7 +6,9 @@ history.sqlite             what was uploaded and published, when, by whom and wh
 blobs/                     every file once, by its SHA-256
 incoming/                  uploads that are still coming in; incoming-binaries/ those of the workers
 keys/OWNER/NAME/           the GnuPG home of each PPA's own keys
-locks/                     a lock a PPA, held while its indexes are written
+index-blocks/OWNER/NAME/   rendered pieces of its indexes: a cache
+contents/OWNER/NAME/       where its Contents are written before they are published
+locks/, locks-contents/    a lock a PPA, held while its indexes, and while its Contents, are written
 public/OWNER/NAME/         what is served, as plain files: dists/ and pool/; private/ for PPAs that ask for a token
 
 Every operation is one transaction and may be repeated. What is done is in the history before it is acknowledged;
@@ -29,7 +31,18 @@ from sqlalchemy.engine import Connection
 
 from ppa_tools import openpgp
 from ppa_tools.address import Address
-from ppa_tools.archives import accept, checks, copying, ending, garbage, publisher, reading, rollback
+from ppa_tools.archives import (
+    accept,
+    checks,
+    contents,
+    copying,
+    ending,
+    garbage,
+    indexes,
+    publisher,
+    reading,
+    rollback,
+)
 from ppa_tools.archives import administration as admin
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
@@ -51,6 +64,7 @@ from ppa_tools.archives.history import (
     Status,
     Uploader,
 )
+from ppa_tools.archives.history.contents import mark_contents, ppas_without_contents
 from ppa_tools.archives.layout import Layout
 from ppa_tools.archives.leftovers import Leftover
 from ppa_tools.archives.outcomes import Outcome, Place, Wanted
@@ -557,6 +571,24 @@ class LocalArchive:
             addresses = [ppa.address for ppa in h.due_ppas(conn, self._clock())]
         return tuple(one for address in addresses for one in self.publish(address))
 
+    def publish_contents(self, address: Address) -> tuple[str, ...]:
+        """Write and publish the Contents of the series in which they lag behind; others may publish meanwhile.
+
+        Returns which packages have no lines because their files cannot be listed, and why. Raises ArchiveError.
+        """
+        with explained(self.root), locked(self._layout.contents_lock_file(address)):
+            with self._history.read() as conn:
+                series = h.list_series(conn, admin.find(conn, address))
+            lagging = [one for one in series if one.contents_generation != one.generation]
+            room = contents.make_room(self._layout.contents_room(address))
+            return tuple(problem for one in lagging for problem in self._publish_contents(address, one, room))
+
+    def publish_lagging_contents(self) -> tuple[str, ...]:
+        """``publish_contents`` of every PPA that has some to write."""
+        with self._history.read() as conn:
+            addresses = [ppa.address for ppa in ppas_without_contents(conn)]
+        return tuple(problem for address in addresses for problem in self.publish_contents(address))
+
     # Upkeep
 
     def collect_garbage(self, *, dry_run: bool) -> GarbageReport:
@@ -577,7 +609,26 @@ class LocalArchive:
         """The directory of a PPA as it is served; private ones lie apart, where no plain web server looks."""
         return self._layout.served(ppa.address, private=ppa.settings.private)
 
-    def _publish_series(self, ppa: PPA, name: str, *, fresh: bool) -> Published:
+    def _publish_contents(self, address: Address, series: Series, room: Path) -> tuple[str, ...]:
+        problems = contents.list_files(self._history, self._pool, series.id)
+        written = contents.write_contents(self._history, series, room)
+        with locked(self._layout.lock_file(address)):
+            with self._history.read() as conn:
+                ppa = admin.find(conn, address)
+                if h.find_series(conn, ppa, series.name) is None:
+                    return ()  # it was deleted meanwhile
+            self._settle(ppa)
+            directory = self.directory_of(ppa) / "dists" / series.name
+            if not contents.stand(directory, written):
+                contents.place_contents(directory, written)
+                self._publish_series(ppa, series.name, contents=written.listed)
+            with self._history.write() as conn:
+                mark_contents(conn, series.id, written.generation)
+        return problems
+
+    def _publish_series(
+        self, ppa: PPA, name: str, *, fresh: bool = False, contents: Sequence[indexes.Listed] | None = None
+    ) -> Published:
         home, keys = self._layout.key_home(ppa.address), ppa.key_fingerprints
 
         def sign(release: bytes) -> tuple[bytes, bytes]:
@@ -594,6 +645,7 @@ class LocalArchive:
             sign,
             self._clock(),
             self._keep_by_hash_s,
+            contents=contents,
             fresh=fresh,
         )
 

@@ -101,7 +101,7 @@ def publish_series(
     with ThreadPoolExecutor(THREADS) as beside:
         view, assembled = _render(history, target, ppa, series_name, beside, fresh=fresh)
         listed = [one.listed for one in assembled]
-        listed += standing.contents if contents is None else contents
+        listed += dists.standing_contents(directory, standing) if contents is None else contents
         release = render_release(
             f"{ppa.address.owner}/{ppa.address.name}",
             ppa.description,

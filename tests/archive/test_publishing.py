@@ -268,3 +268,56 @@ def test_a_disk_that_refuses_leaves_the_old_publication_and_a_clear_reason(
     archive.publish(PPA, force=True)
     assert "Package: world" in index_text(archive, PACKAGES)
     assert not list((archive.root / "public").rglob(".new-*"))
+
+
+def contents(archive: LocalArchive) -> list[str]:
+    path = listed(archive)[f"main/Contents-{architecture()}.gz"].by_hash_path
+    return gzip.decompress((dists(archive) / path).read_bytes()).decode().splitlines()
+
+
+def test_contents_follow_behind_and_other_publications_keep_them(
+    archive: LocalArchive, signer: Signer, tmp_path: Path, web: str
+) -> None:
+    source = make_source(tmp_path / "s", signer)
+    archive.accept_source(PPA, SERIES, source.parent, source.name)
+    packages = {"hello": architecture(), "hello-data": "all"}
+    binaries = make_binaries(tmp_path / "b", packages=packages)
+    archive.accept_binaries(PPA, SERIES, architecture(), binaries.parent, binaries.name, "worker")
+    archive.publish(PPA)
+    assert not any("Contents" in path for path in listed(archive))
+    assert archive.publish_lagging_contents() == ()
+    wanted = [f"usr/share/{name}/content".ljust(55) + f" misc/{name}" for name in ("hello-data", "hello")]
+    assert contents(archive) == wanted
+    add(archive, signer, tmp_path, "world")
+    archive.publish(PPA)
+    assert contents(archive) == wanted, "they lag, and stay valid"
+    archive.publish_contents(PPA)
+    assert len(contents(archive)) == 3
+    before = (dists(archive) / "InRelease").read_bytes()
+    assert archive.publish_lagging_contents() == ()
+    assert (dists(archive) / "InRelease").read_bytes() == before, "nothing has changed"
+    plain = "\n".join([*contents(archive), ""]).encode()
+    assert listed(archive)[f"main/Contents-{architecture()}"].sha256 == hashlib.sha256(plain).hexdigest()
+    # As apt-file sets apt up.
+    apt = apt_for(archive, web, tmp_path / "apt")
+    with (apt.root / "apt.conf").open("a") as file:
+        file.write(
+            'Acquire::IndexTargets::deb::Contents-deb { MetaKey "$(COMPONENT)/Contents-$(ARCHITECTURE)"; '
+            'ShortDescription "Contents"; Description "$(RELEASE)/$(COMPONENT) $(ARCHITECTURE) Contents"; };\n'
+        )
+    apt.run("update")
+    fetched = next((apt.root / "var/lib/apt/lists").glob("*_Contents-*"))
+    assert fetched.read_bytes() == plain
+
+
+def test_a_package_whose_files_cannot_be_listed_is_named_and_stops_no_other(
+    archive: LocalArchive, signer: Signer, tmp_path: Path
+) -> None:
+    add(archive, signer, tmp_path, "hello")
+    add(archive, signer, tmp_path, "world")
+    deb = archive.public_directory(PPA) / f"pool/main/w/world/world_1.0-1_{architecture()}.deb"
+    archive.publish(PPA)
+    os.truncate(deb, deb.stat().st_size // 2)
+    (problem,) = archive.publish_contents(PPA)
+    assert problem.startswith(f"world_1.0-1_{architecture()}.deb: ")
+    assert [line.split() for line in contents(archive)] == [["usr/share/hello/content", "misc/hello"]]
