@@ -5,6 +5,7 @@ However many packages there are, only those that are shown are read whole.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ class Query:
         return Query(
             argument("series"),
             argument("q").strip(),
-            int(number) if number.isascii() and number.isdigit() and 0 < len(number) < 7 else 1,
+            max(1, int(number)) if re.fullmatch("[0-9]{1,6}", number) else 1,
             bool(argument("all")),
         )
 

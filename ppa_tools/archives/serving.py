@@ -5,6 +5,7 @@ Whether the PPA is there, is private, and where its files lie is looked up in a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -200,7 +201,7 @@ def _is_known(request: Request, file: Path) -> bool:
     if headers.hasHeader(b"if-none-match"):
         headers.removeHeader(b"if-modified-since")
     only_if = request.getHeader(b"if-range")
-    if only_if is not None and only_if not in (etag, http.datetimeToString(int(stat.st_mtime))):
+    if only_if is not None and only_if not in (etag, http.datetimeToString(math.ceil(stat.st_mtime))):
         headers.removeHeader(b"range")
     if b"," in (request.getHeader(b"range") or b""):
         headers.removeHeader(b"range")
