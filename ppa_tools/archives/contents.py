@@ -16,7 +16,7 @@ import itertools
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -44,14 +44,19 @@ class Written:
     listed: tuple[Listed, ...]
 
 
-def list_files(history: h.History, pool: Pool, series_id: int) -> tuple[str, ...]:
-    """List the files of packages that were not listed; why some cannot be, in words. These have no lines then."""
+def list_files(history: h.History, pool: Pool, series_id: int, until: Callable[[], bool]) -> tuple[str, ...]:
+    """List the files of packages that were not listed; why some cannot be, in words. These have no lines then.
+
+    Stops before its end when ``until`` says so; what is listed by then is kept.
+    """
     with history.read() as conn:
         wanted = unlisted_packages(conn, series_id)
     problems = list[str]()
     for start in range(0, len(wanted), PACKAGES_AT_ONCE):
         found = dict[int, Sequence[str]]()
         for one in wanted[start : start + PACKAGES_AT_ONCE]:
+            if until():
+                break
             try:
                 found[one.release_id] = list_deb_paths(pool.blob(one.sha256))
             except UploadRefused as error:

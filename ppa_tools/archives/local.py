@@ -571,23 +571,26 @@ class LocalArchive:
             addresses = [ppa.address for ppa in h.due_ppas(conn, self._clock())]
         return tuple(one for address in addresses for one in self.publish(address))
 
-    def publish_contents(self, address: Address) -> tuple[str, ...]:
+    def publish_contents(self, address: Address, *, until: Callable[[], bool] = lambda: False) -> tuple[str, ...]:
         """Write and publish the Contents of the series in which they lag behind; others may publish meanwhile.
 
-        Returns which packages have no lines because their files cannot be listed, and why. Raises ArchiveError.
+        Stops early, with nothing published, once ``until`` is true. Returns which packages have no lines because
+        their files cannot be listed, and why. Raises ArchiveError.
         """
         with explained(self.root), locked(self._layout.contents_lock_file(address)):
             with self._history.read() as conn:
                 series = h.list_series(conn, admin.find(conn, address))
             lagging = [one for one in series if one.contents_generation != one.generation]
             room = contents.make_room(self._layout.contents_room(address))
-            return tuple(problem for one in lagging for problem in self._publish_contents(address, one, room))
+            return tuple(
+                problem for one in lagging for problem in self._publish_contents(address, one, room, until)
+            )
 
-    def publish_lagging_contents(self) -> tuple[str, ...]:
+    def publish_lagging_contents(self, *, until: Callable[[], bool] = lambda: False) -> tuple[str, ...]:
         """``publish_contents`` of every PPA that has some to write."""
         with self._history.read() as conn:
             addresses = [ppa.address for ppa in ppas_without_contents(conn)]
-        return tuple(problem for address in addresses for problem in self.publish_contents(address))
+        return tuple(problem for address in addresses for problem in self.publish_contents(address, until=until))
 
     # Upkeep
 
@@ -609,8 +612,12 @@ class LocalArchive:
         """The directory of a PPA as it is served; private ones lie apart, where no plain web server looks."""
         return self._layout.served(ppa.address, private=ppa.settings.private)
 
-    def _publish_contents(self, address: Address, series: Series, room: Path) -> tuple[str, ...]:
-        problems = contents.list_files(self._history, self._pool, series.id)
+    def _publish_contents(
+        self, address: Address, series: Series, room: Path, until: Callable[[], bool]
+    ) -> tuple[str, ...]:
+        problems = contents.list_files(self._history, self._pool, series.id, until)
+        if until():
+            return problems
         written = contents.write_contents(self._history, series, room)
         with locked(self._layout.lock_file(address)):
             with self._history.read() as conn:

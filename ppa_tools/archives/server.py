@@ -28,7 +28,7 @@ from twisted.web import resource
 from twisted.web.server import Request, Site
 
 from ppa_tools.address import parse_address
-from ppa_tools.archives import pages
+from ppa_tools.archives import background, pages
 from ppa_tools.archives.access import Readers
 from ppa_tools.archives.answering import Service
 from ppa_tools.archives.bodies import (
@@ -218,6 +218,7 @@ def serve(
     listening = listen_tcp(port, site, host)
     others, lines = listen(ways_in, drops) if ways_in else ([], [])
     task.LoopingCall(lambda: deferToThread(clean)).start(CLEANING_INTERVAL_S, now=False)
+    end_background = background.begin(archive, say)
 
     def end() -> defer.Deferred[Any]:
         """Take no more, wait for what runs, and let its answers go out."""
@@ -230,6 +231,7 @@ def serve(
     lines = [f"archive: serving http://{address.host}:{address.port}/ from {archive.root}", *lines]
     reactor.callWhenRunning(print, *lines, sep="\n", flush=True)
     reactor.run()
+    end_background()
     archive.stop_agents()
     archive.close()
     return 0

@@ -11,12 +11,13 @@ import os
 import random
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ppa_tools.archives import indexes
+from ppa_tools.archives import background, indexes
 from ppa_tools.archives.blocks import begins_block
 from ppa_tools.archives.compression import FORMS, PLAIN
 from ppa_tools.archives.errors import ArchiveError
@@ -321,3 +322,20 @@ def test_a_package_whose_files_cannot_be_listed_is_named_and_stops_no_other(
     (problem,) = archive.publish_contents(PPA)
     assert problem.startswith(f"world_1.0-1_{architecture()}.deb: ")
     assert [line.split() for line in contents(archive)] == [["usr/share/hello/content", "misc/hello"]]
+
+
+def test_a_served_archive_brings_contents_and_what_is_due_up_by_itself(
+    archive: LocalArchive, signer: Signer, tmp_path: Path
+) -> None:
+    add(archive, signer, tmp_path, "hello")
+    said: list[str] = []
+    end = background.begin(archive, said.append, interval_s=0.01)
+    try:
+        deadline = time.monotonic() + 60
+        while not any("Contents" in path for path in listed(archive)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        end()
+    assert "Package: hello" in index_text(archive, PACKAGES)
+    assert [line.split() for line in contents(archive)] == [["usr/share/hello/content", "misc/hello"]]
+    assert said == []
