@@ -1,4 +1,4 @@
-"""Keeping PPAs in order: writing their indexes anew."""
+"""Keeping the archive in order: writing indexes anew, letting go of what nobody needs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,68 @@ from buildfarm.commands.archive import common
 from buildfarm.settings import Settings
 
 if TYPE_CHECKING:
-    from ppa_tools.archives.local import LocalArchive
+    from ppa_tools.archives.local import GarbageReport, LocalArchive
 
 
 def configure(actions: common.Actions) -> None:
     """Describe these actions' arguments."""
     common.add_archive(common.add_action(actions, "publish", "write and sign a PPA's indexes anew", _publish))
+    collect = common.add_action(actions, "gc", "remove files that no PPA needs any more", _collect)
+    collect.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
+    common.add_yes(collect)
+    common.add_format(collect)
 
 
 def _publish(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:
     for one in archive.publish(args.archive, force=True):
         print(f"{one.series}: InRelease {one.in_release_sha256}")
     return 0
+
+
+def _collect(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:
+    report = archive.collect_garbage(dry_run=True)
+    if args.dry_run or not (report.ppas or report.files or report.leftovers):
+        _print_report(report, args.format)
+        return 0
+    if not args.yes:
+        _print_report(report, args.format)
+    common.ask("Remove these?", yes=args.yes)
+    _print_report(archive.collect_garbage(dry_run=False), args.format)
+    return 0
+
+
+def _print_report(report: GarbageReport, how: str) -> None:
+    if how == "json":
+        common.print_json(_as_json(report))
+        return
+    from ppa_tools.archives.words import size_in_words
+
+    if not (report.ppas or report.files or report.leftovers):
+        print("nothing is to be collected")
+        return
+    verb = "would go" if report.dry_run else "went"
+    for one in report.ppas:
+        print(f"{one.address}: {len(one.names)} file names, {size_in_words(one.size_bytes)}, {verb}")
+        for name in one.names:
+            print(f"  {name}")
+    print(f"the pool: {report.files} files, {size_in_words(report.freed_bytes)}, {verb}")
+    if report.leftovers:
+        weight = size_in_words(sum(one.size_bytes for one in report.leftovers))
+        print(f"leftovers: {len(report.leftovers)}, {weight}, {verb}")
+        for left in report.leftovers:
+            print(f"  {left.kind} {left.path}")
+
+
+def _as_json(report: GarbageReport) -> dict[str, object]:
+    return {
+        "dry_run": report.dry_run,
+        "files": report.files,
+        "freed_bytes": report.freed_bytes,
+        "ppas": [
+            {"archive": str(one.address), "names": list(one.names), "size_bytes": one.size_bytes}
+            for one in report.ppas
+        ],
+        "leftovers": [
+            {"kind": one.kind, "path": str(one.path), "size_bytes": one.size_bytes} for one in report.leftovers
+        ],
+    }

@@ -13,6 +13,8 @@ from ppa_tools.archives.history import schema as t
 from ppa_tools.archives.history.ppas import PPA, Change, add_used_bytes
 from ppa_tools.archives.history.rows import chunks, insert
 
+KEPT_REFUSALS = 200  # of each PPA
+
 
 @dataclass(frozen=True)
 class NameInPPA:
@@ -214,8 +216,13 @@ def built_architectures(
 
 
 def add_refusal(conn: Connection, ppa: PPA, refusal: Refusal) -> None:
-    """Keep that an upload was turned away."""
+    """Keep that an upload was turned away; the oldest make room."""
     insert(conn, t.refusals, ppa_id=ppa.id, **vars(refusal))
+    r = t.refusals
+    of_ppa = sa.select(r.c.id).where(r.c.ppa_id == ppa.id).order_by(r.c.id.desc())
+    oldest = conn.execute(of_ppa.offset(KEPT_REFUSALS).limit(1)).scalar()
+    if oldest is not None:  # strangers may send as many as they like
+        conn.execute(sa.delete(r).where(r.c.ppa_id == ppa.id, r.c.id <= oldest))
 
 
 def list_refusals(conn: Connection, ppa: PPA, limit: int) -> tuple[Refusal, ...]:
