@@ -124,7 +124,8 @@ def explained(root: Path) -> Iterator[None]:
         remedy = DISK_REMEDIES.get(error.errno or 0)
         if remedy is None:
             raise
-        name = f" (at {error.filename})" if error.filename else ""
+        path = error.filename2 or error.filename
+        name = f" (at {path})" if path else ""
         raise ArchiveError(f"the disk that holds {root} {remedy}{name}") from error
 
 

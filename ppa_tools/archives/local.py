@@ -18,10 +18,11 @@ processes may use one root.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -46,9 +47,11 @@ from ppa_tools.archives import (
 from ppa_tools.archives import administration as admin
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
+from ppa_tools.archives.checks import UploadedFile
 from ppa_tools.archives.control import Changes
 from ppa_tools.archives.durable import explained, locked
 from ppa_tools.archives.errors import ArchiveError, ChangeRefused, UnknownPPA, UploadRefused
+from ppa_tools.archives.findings import Finding
 from ppa_tools.archives.garbage import CollectedNames, GarbageReport
 from ppa_tools.archives.history import (
     PPA,
@@ -70,6 +73,7 @@ from ppa_tools.archives.leftovers import Leftover
 from ppa_tools.archives.outcomes import Outcome, Place, Wanted
 from ppa_tools.archives.publisher import Published
 from ppa_tools.archives.reading import Event, Publication
+from ppa_tools.archives.repair import Repaired
 from ppa_tools.archives.rollback import Difference
 
 __all__ = [
@@ -82,6 +86,7 @@ __all__ = [
     "CollectedNames",
     "Difference",
     "Event",
+    "Finding",
     "GarbageReport",
     "Leftover",
     "Listed",
@@ -91,6 +96,7 @@ __all__ = [
     "Published",
     "Receipt",
     "Refusal",
+    "Repaired",
     "Series",
     "Settings",
     "Snapshot",
@@ -126,12 +132,13 @@ class LocalArchive:
         self._clock = clock
         self._keep_by_hash_s = keep_by_hash_s
         self._layout = Layout(root)
-        self._history = h.History(database) if database else h.open_history(self._layout.history_file)
         self._pool = self._layout.pool
         self.incoming = self._layout.incoming
         self.incoming_binaries = self._layout.incoming_binaries
-        for directory in (self._pool.root, self.incoming, self.incoming_binaries, root / "public"):
-            directory.mkdir(parents=True, exist_ok=True)
+        with explained(root):
+            self._history = h.History(database) if database else h.open_history(self._layout.history_file)
+            for directory in (self._pool.root, self.incoming, self.incoming_binaries, root / "public"):
+                directory.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Close the history."""
@@ -161,7 +168,7 @@ class LocalArchive:
         """
         admin.check_names(address, series, architectures)
         keys = [uploader for data in uploaders for uploader in admin.read_uploaders(data)]
-        with locked(self._layout.lock_file(address)):
+        with self._alone(address):
             key = self._first_key(address)
             with self._history.write() as conn:
                 now, ppa = self._clock(), h.find_ppa(conn, address)
@@ -184,7 +191,7 @@ class LocalArchive:
 
         A private PPA becomes public only with ``consent``. Raises UnknownPPA, and ArchiveError for what cannot be.
         """
-        with locked(self._layout.lock_file(address)), self._history.write() as conn:
+        with self._alone(address), self._history.write() as conn:
             ppa = admin.find(conn, address)
             settings = replace(ppa.settings, **changes)
             admin.check_settings(settings, ppa.settings, consent=consent)
@@ -201,7 +208,7 @@ class LocalArchive:
 
     def delete_ppa(self, address: Address, *, by: str, why: str = "") -> None:
         """Delete a PPA with all it publishes. Its history, its keys and its names stay, should it come back."""
-        with locked(self._layout.lock_file(address)):
+        with self._alone(address):
             with self._history.write() as conn:
                 ppa = admin.find(conn, address)
                 for one in h.list_series(conn, ppa):
@@ -213,7 +220,7 @@ class LocalArchive:
 
     def delete_series(self, address: Address, series: str, *, by: str, why: str = "") -> None:
         """Delete a series of a PPA with all that it publishes."""
-        with locked(self._layout.lock_file(address)):
+        with self._alone(address):
             with self._history.write() as conn:
                 ppa = admin.find(conn, address)
                 one = admin.find_series(conn, ppa, series)
@@ -223,7 +230,7 @@ class LocalArchive:
 
     def remove_architecture(self, address: Address, series: str, architecture: str, *, by: str) -> None:
         """Publish a series for an architecture no more. Ends published; raises ArchiveError for its last one."""
-        with locked(self._layout.lock_file(address)), self._history.write() as conn:
+        with self._alone(address), self._history.write() as conn:
             ppa = admin.find(conn, address)
             admin.remove_architecture(
                 conn, ppa, admin.find_series(conn, ppa, series), architecture, self._clock(), by
@@ -266,7 +273,7 @@ class LocalArchive:
 
     def add_key(self, address: Address, *, by: str) -> str:
         """Begin a rotation: a new key signs beside the others; its fingerprint. Ends published."""
-        with locked(self._layout.lock_file(address)):
+        with self._alone(address):
             key = openpgp.create_key(self._layout.key_home(address), f"Embedded archive {address}").fingerprint
             with self._history.write() as conn:
                 ppa = admin.find(conn, address)
@@ -277,7 +284,7 @@ class LocalArchive:
 
     def retire_key(self, address: Address, fingerprint: str, *, by: str) -> None:
         """End a rotation: a key signs no more. Ends published; raises ArchiveError for the last one."""
-        with locked(self._layout.lock_file(address)), self._history.write() as conn:
+        with self._alone(address), self._history.write() as conn:
             ppa = admin.find(conn, address)
             if fingerprint not in ppa.key_fingerprints:
                 raise ArchiveError(f"{address} is not signed by {fingerprint}")
@@ -334,15 +341,16 @@ class LocalArchive:
         Raises UploadRefused with the reason, UnknownPPA, ArchiveError. The files are copied.
         """
         self.check_series(address, series)
-        with tempfile.TemporaryDirectory(dir=self.incoming, prefix=".copy-") as name:
-            return self.accept_source_here(address, series, _copy_files(directory, Path(name)), changes_name)
+        with self._copied(directory) as copies:
+            return self.accept_source_here(address, series, copies, changes_name)
 
     def accept_source_here(self, address: Address, series: str, directory: Path, changes_name: str) -> Receipt:
         """As ``accept_source``, for a directory below ``incoming`` that only the archive writes to: no copy."""
         self.check_series(address, series)
         upload = checks.check_source_upload(directory, changes_name, series, self.uploaders(address))
-        with self._history.write() as conn:
-            return accept.accept_source(self._scene(conn, address, series), upload)
+        with explained(self.root), self._history.write() as conn:
+            receipt = accept.accept_source(self._scene(conn, address, series), upload)
+        return self._bring_back(receipt, upload.files)
 
     def accept_binaries(
         self, address: Address, series: str, architecture: str, directory: Path, changes_name: str, worker: str
@@ -352,8 +360,7 @@ class LocalArchive:
         The caller vouches for the worker. Raises as ``accept_source``; the files are copied.
         """
         self.check_series(address, series)
-        with tempfile.TemporaryDirectory(dir=self.incoming, prefix=".copy-") as name:
-            copies = _copy_files(directory, Path(name))
+        with self._copied(directory) as copies:
             return self.accept_binaries_here(address, series, architecture, copies, changes_name, worker)
 
     def accept_binaries_here(
@@ -365,8 +372,9 @@ class LocalArchive:
         if architecture not in known:
             raise UploadRefused(f"{address} has no {architecture} in {series}, only {', '.join(known)}")
         upload = checks.check_binary_upload(directory, changes_name, series, architecture)
-        with self._history.write() as conn:
-            return accept.accept_binaries(self._scene(conn, address, series), upload, architecture, worker)
+        with explained(self.root), self._history.write() as conn:
+            receipt = accept.accept_binaries(self._scene(conn, address, series), upload, architecture, worker)
+        return self._bring_back(receipt, upload.files)
 
     def read_changes(self, address: Address, series: str, text: bytes, name: str, *, source: bool) -> Changes:
         """What a .changes says, before its files come; a source's must be signed by an uploader.
@@ -557,7 +565,7 @@ class LocalArchive:
 
         Raises ArchiveError with what to do when the disk refuses; readers then have what they had.
         """
-        with explained(self.root), locked(self._layout.lock_file(address)):
+        with self._alone(address):
             with self._history.read() as conn:
                 ppa = admin.find(conn, address)
                 known, now = h.list_series(conn, ppa), self._clock()
@@ -602,6 +610,23 @@ class LocalArchive:
         with explained(self.root):
             return garbage.collect(self._history, self._layout, self._clock, self._keep_by_hash_s, dry_run=dry_run)
 
+    def verify(self, address: Address | None = None, *, deep: bool = True) -> tuple[Finding, ...]:
+        """What is wrong with a PPA, or (None) with the archive; nothing, where all is as it should be.
+
+        ``deep`` reads every file of the pool; else their sizes must do. It may run beside writers.
+        """
+        ppas = self.ppas() if address is None else (self.ppa(address),)
+        return verify.verify(self._history, self._layout, ppas, self._clock(), whole=address is None, deep=deep)
+
+    def repair(self, address: Address | None = None) -> Repaired:
+        """Verify, and mend what can be."""
+        found = self.verify(address)
+        with explained(self.root):
+            done = repair.repair(
+                self._history, self._layout, found, self._clock(), lambda one: self.publish(one, force=True)
+            )
+        return Repaired(done, self.verify(address, deep=False) if done else found)
+
     # Where things are
 
     def public_directory(self, address: Address) -> Path:
@@ -619,7 +644,7 @@ class LocalArchive:
         if until():
             return problems
         written = contents.write_contents(self._history, series, room)
-        with locked(self._layout.lock_file(address)):
+        with self._alone(address):
             with self._history.read() as conn:
                 ppa = admin.find(conn, address)
                 if h.find_series(conn, ppa, series.name) is None:
@@ -655,6 +680,25 @@ class LocalArchive:
             contents=contents,
             fresh=fresh,
         )
+
+    @contextlib.contextmanager
+    def _alone(self, address: Address) -> Iterator[None]:
+        """Hold a PPA's lock; raises ArchiveError when the disk refuses, or the keys are of no use."""
+        try:
+            with explained(self.root), locked(self._layout.lock_file(address)):
+                yield
+        except openpgp.OpenPGPError as error:
+            raise ArchiveError(f"the keys of {address} cannot be used now: {error}") from error
+
+    @contextlib.contextmanager
+    def _copied(self, directory: Path) -> Iterator[Path]:
+        """Copies of the plain files of a directory; anything else in it is refused."""
+        with explained(self.root), tempfile.TemporaryDirectory(dir=self.incoming, prefix=".copy-") as name:
+            for path in sorted(directory.iterdir()):
+                if path.is_symlink() or not path.is_file():
+                    raise UploadRefused(f"{path.name} is no plain file")
+                shutil.copyfile(path, Path(name) / path.name)
+            yield Path(name)
 
     def _settle(self, ppa: PPA) -> None:
         """Have a PPA's files lie where its being private or public wants them; the caller holds its lock."""
@@ -697,6 +741,13 @@ class LocalArchive:
     ) -> tuple[Outcome, ...]:
         return ending.end_packages(conn, place, packages, status, now=self._clock(), by=by, why=why)
 
+    def _bring_back(self, receipt: Receipt, files: Iterable[UploadedFile]) -> Receipt:
+        """What was there before, and was lost since, is there again."""
+        if not receipt.already:
+            return receipt
+        back = repair.bring_back(self._history, self._layout, files, self._clock())
+        return replace(receipt, notes=(*receipt.notes, *back))
+
     def _place(self, conn: Connection, address: Address, series: str) -> Place:
         ppa = admin.find(conn, address)
         return Place(ppa, admin.find_series(conn, ppa, series))
@@ -720,12 +771,3 @@ def stop_agents(root: Path) -> None:
     """End the agents that hold the keys of the PPAs below ``root``, without opening the archive."""
     for home in root.glob("keys/*/*"):
         openpgp.stop_agent(home)
-
-
-def _copy_files(directory: Path, into: Path) -> Path:
-    """Copy the plain files of a directory; anything else in it is refused."""
-    for path in sorted(directory.iterdir()):
-        if path.is_symlink() or not path.is_file():
-            raise UploadRefused(f"{path.name} is no plain file")
-        shutil.copyfile(path, into / path.name)
-    return into

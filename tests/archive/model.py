@@ -156,7 +156,7 @@ def perform(archive: LocalArchive, job: Job) -> None:
         case "publish":
             archive.publish(one.ppa, force=True)
         case "collect":
-            archive.collect_garbage()
+            archive.collect_garbage(dry_run=False)
 
 
 def what_is_held(archive: LocalArchive, address: Address) -> Held:
