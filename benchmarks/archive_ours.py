@@ -143,7 +143,7 @@ class Ours:
         self.archive.roll_back(ADDRESSES[BIG], label, by=PERSON)
 
     def collect_garbage(self) -> None:
-        raise NotOffered
+        self.archive.collect_garbage(dry_run=False)
 
     def peak_rss_bytes(self) -> int:
         return peak_rss_bytes(os.getpid())
@@ -168,22 +168,22 @@ class OursCommand:
         self.call("publish", str(ADDRESSES[BIG]))
 
     def copy(self, names: Sequence[str]) -> None:
-        raise NotOffered(*names)
+        self.call("copy", str(ADDRESSES[SIDE]), str(ADDRESSES[BIG]), *names)
 
     def delete(self, names: Sequence[str]) -> None:
-        raise NotOffered(*names)
+        self.call("delete", str(ADDRESSES[BIG]), *names, "--yes")
 
     def snapshot(self, label: str) -> None:
-        raise NotOffered(label)
+        self.call("snapshot", "create", str(ADDRESSES[BIG]), label)
 
     def prepare_roll_back(self) -> None:
         pass
 
     def roll_back(self, label: str) -> None:
-        raise NotOffered(label)
+        self.call("rollback", str(ADDRESSES[BIG]), label, "--yes")
 
     def collect_garbage(self) -> None:
-        raise NotOffered
+        self.call("gc", "--yes")
 
     def count(self) -> int:
         return sum(line.startswith(f"{SERIES} ") for line in self.call("list", str(ADDRESSES[BIG])).splitlines())

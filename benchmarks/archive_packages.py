@@ -1,7 +1,7 @@
 """Packages to measure archives with: tiny but real, always the same, and made by the ten thousand in seconds.
 
 A package is a source in format 3.0 (quilt) with one binary of the same name. Stanzas have the size of Debian's
-median: about 700 bytes in Packages and 1 kB in Sources. Files are written by hand (ar, tar and gzip): dpkg-deb
+median: about 700 bytes in Packages and 1.3 kB in Sources. Files are written by hand (ar, tar and gzip): dpkg-deb
 takes longer to start than all of this takes for a package.
 """
 

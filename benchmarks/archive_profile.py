@@ -18,11 +18,10 @@ from unittest import mock
 from archive_engines import Engine, Upload
 from sqlalchemy.engine.default import DefaultDialect
 
-from ppa_tools.archives import accept, checks, dists, local, publisher
+from ppa_tools.archives import accept, checks, dists, incremental, publisher
 from ppa_tools.archives.pool import Pool
 
 STEPS: tuple[tuple[Any, str, str], ...] = (
-    (local, "_copy_files", "copy the files that came"),
     (checks, "check_source_upload", "check the source: two signatures, sums"),
     (checks, "check_binary_upload", "check the binary: dpkg-deb, sums"),
     (Pool, "adopt", "keep the files: link, sync"),
@@ -36,7 +35,7 @@ STEPS: tuple[tuple[Any, str, str], ...] = (
     (publisher, "publish_series", "wait for the signatures"),
     (dists, "replace_names", "Release and InRelease: write, sync, rename"),
     (dists, "remove_old", "tidy up"),
-    (publisher, "_keep", "tidy up"),
+    (incremental, "keep", "tidy up"),
 )
 REST = "the rest"
 
