@@ -20,9 +20,7 @@ def opened_archive(settings: Settings) -> Iterator[LocalArchive]:
     Raises UsageError for PPAs that are not there, FarmTrouble for what is wrong with the machine (disk, database,
     keys), and FarmError for what the archive refuses to do.
     """
-    import sqlalchemy.exc
-
-    from ppa_tools.archives.errors import ArchiveError, CannotListen, UnknownPPA
+    from ppa_tools.archives.errors import ArchiveError, ArchiveTrouble, UnknownPPA
     from ppa_tools.openpgp import OpenPGPError
 
     try:
@@ -32,7 +30,7 @@ def opened_archive(settings: Settings) -> Iterator[LocalArchive]:
         raise UsageError(
             f"{error}", resolution="`buildfarm archive list` names the PPAs, `create` makes one."
         ) from error
-    except (CannotListen, OpenPGPError) as error:
+    except (ArchiveTrouble, OpenPGPError) as error:
         raise FarmTrouble(str(error)) from error
     except ArchiveError as error:
         raise FarmError(str(error)) from error
@@ -41,11 +39,6 @@ def opened_archive(settings: Settings) -> Iterator[LocalArchive]:
     except OSError as error:
         raise FarmTrouble(
             f"the archive cannot go on: {error}", resolution="Is the disk full, or is this another user's archive?"
-        ) from error
-    except sqlalchemy.exc.DBAPIError as error:
-        raise FarmTrouble(
-            f"the archive's database is in the way: {str(error.orig).strip()}",
-            resolution="See [archive] database in farm.toml, and whether its disk is full or its server is down.",
         ) from error
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ppa_tools.archives.errors import ArchiveError
+from ppa_tools.archives.errors import ArchiveTrouble
 
 CHUNK_BYTES = 1 << 20
 LOCK_TIMEOUT_S = 300.0
@@ -117,7 +117,7 @@ def _sync_one(path: Path, flags: int) -> None:
 
 @contextlib.contextmanager
 def explained(root: Path) -> Iterator[None]:
-    """Turn what a disk refuses into words: raises ArchiveError when the one with ``root`` is full or read-only."""
+    """Turn what a disk refuses into words: ArchiveTrouble when the one with ``root`` is full or read-only."""
     try:
         yield
     except OSError as error:
@@ -126,14 +126,14 @@ def explained(root: Path) -> Iterator[None]:
             raise
         path = error.filename2 or error.filename
         name = f" (at {path})" if path else ""
-        raise ArchiveError(f"the disk that holds {root} {remedy}{name}") from error
+        raise ArchiveTrouble(f"the disk that holds {root} {remedy}{name}") from error
 
 
 @contextlib.contextmanager
 def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
     """Hold an exclusive lock on a file, among threads and processes alike; waits for whoever has it.
 
-    Raises ArchiveError when that takes longer than ``timeout_s``.
+    Raises ArchiveTrouble when that takes longer than ``timeout_s``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout_s
@@ -144,7 +144,7 @@ def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise ArchiveError(
+                    raise ArchiveTrouble(
                         f"another process holds {path} for more than {timeout_s:g} s; fuser {path} names it"
                     ) from None
                 time.sleep(LOCK_POLL_S)

@@ -23,8 +23,8 @@ class TokenWanted(ArchiveError):
         self.realm = f"{owner}/{name}"
 
 
-class CannotListen(ArchiveError):
-    """An address is in use, or is none of this machine."""
+class ArchiveTrouble(ArchiveError):
+    """The machine is in the way: a full disk, a database that does not answer, a port in use."""
 
 
 class UploadRefused(ArchiveError):

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
 
 from ppa_tools.archives.drops import Drops
-from ppa_tools.archives.errors import CannotListen
+from ppa_tools.archives.errors import ArchiveTrouble
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class WaysIn:
 
 
 def listen(ways: WaysIn, drops: Drops) -> tuple[list[Any], list[str]]:
-    """Begin to listen: the ports, and a line on each for whoever starts the server. Raises CannotListen."""
+    """Begin to listen: the ports, and a line on each for whoever starts the server. Raises ArchiveTrouble."""
     ports, lines = [], []
     for port, (factory, words) in _factories(ways, drops):
         ports.append(listen_tcp(port, factory, ways.host))
@@ -40,11 +40,11 @@ def listen(ways: WaysIn, drops: Drops) -> tuple[list[Any], list[str]]:
 
 
 def listen_tcp(port: int, factory: Any, host: str) -> Any:
-    """Listen; raises CannotListen when that cannot be."""
+    """Listen; raises ArchiveTrouble when that cannot be."""
     try:
         return reactor.listenTCP(port, factory, interface=host)
     except CannotListenError as error:
-        raise CannotListen(f"cannot listen on {host}:{port}: {error.socketError}") from error
+        raise ArchiveTrouble(f"cannot listen on {host}:{port}: {error.socketError}") from error
 
 
 def _factories(ways: WaysIn, drops: Drops) -> Iterator[tuple[int, tuple[Any, str]]]:

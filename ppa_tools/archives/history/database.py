@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from ppa_tools.archives.errors import ArchiveError
+from ppa_tools.archives.errors import ArchiveError, ArchiveTrouble
 from ppa_tools.archives.history import schema as t
 from ppa_tools.archives.history.migrations import migrate
 
@@ -46,7 +46,7 @@ class History:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view; raises ArchiveError when the database is in trouble."""
+        """One consistent view; raises ArchiveTrouble when the database is in trouble."""
         with self._explained(), self._connect("REPEATABLE READ") as conn, conn.begin():
             yield conn
 
@@ -54,7 +54,7 @@ class History:
     def write(self) -> Iterator[Connection]:
         """A transaction that writes, alone among writers; durable when the block has ended.
 
-        Raises ArchiveError when the database is in trouble, or does not take what it is given; nothing is written.
+        Raises ArchiveTrouble when the database is in trouble, or does not take what it is given; nothing is written.
         """
         with (
             self._explained(),
@@ -78,7 +78,7 @@ class History:
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.DataError) as error:
             said = " ".join(str(error.orig).split())
             remedy = next((remedy for symptom, remedy in REMEDIES.items() if symptom in said), "")
-            raise ArchiveError(
+            raise ArchiveTrouble(
                 f"the publishing history {self._engine.url.render_as_string()}: {said}"
                 + (f"; {remedy}" if remedy else "")
             ) from error
