@@ -145,16 +145,22 @@ def verify_clearsigned(text: bytes, keyring: bytes) -> Signed:
     _refuse_other_text(text)
     with tempfile.TemporaryDirectory(prefix="gpgv-") as name:
         room = Path(name)
-        (room / "keyring").write_bytes(dearmor_keys(keyring))
         (room / "text").write_bytes(text)
-        argv = ["gpgv", "--homedir", name, "--keyring", f"{name}/keyring", "--status-fd", "1"]
-        finished = _call([*argv, "--output", f"{name}/payload", "--", f"{name}/text"], room)
-        signatures = _signatures(_status_lines(finished.stdout))
-        good = _judge_signatures(signatures, _last_words(finished.stderr))
+        good = _verify(room, keyring, ["--output", f"{name}/payload", "--", f"{name}/text"])
         payload = room / "payload"
         if not payload.is_file():
-            raise OpenPGPError(f"gpgv gave no text: {_last_words(finished.stderr)}")
+            raise OpenPGPError("gpgv gave no text")
         return Signed(payload.read_bytes(), good["VALIDSIG"][10], int(good["VALIDSIG"][3]))
+
+
+def verify_detached(data: bytes, signature: bytes, keyring: bytes) -> Signed:
+    """``data``, once a detached signature of it holds against a key of ``keyring``; as ``verify_clearsigned``."""
+    with tempfile.TemporaryDirectory(prefix="gpgv-") as name:
+        room = Path(name)
+        (room / "data").write_bytes(data)
+        (room / "signature").write_bytes(signature)
+        good = _verify(room, keyring, ["--", f"{name}/signature", f"{name}/data"])
+        return Signed(data, good["VALIDSIG"][10], int(good["VALIDSIG"][3]))
 
 
 def dearmor_keys(keyring: bytes) -> bytes:
@@ -287,6 +293,14 @@ def _signatures(status: list[list[str]]) -> list[dict[str, list[str]]]:
         elif signatures:
             signatures[-1].setdefault(words[0], words)
     return signatures
+
+
+def _verify(room: Path, keyring: bytes, words: Sequence[str]) -> dict[str, list[str]]:
+    """Run gpgv in a directory of its own; the good signature. Raises SignatureRefused."""
+    (room / "keyring").write_bytes(dearmor_keys(keyring))
+    argv = ["gpgv", "--homedir", str(room), "--keyring", str(room / "keyring"), "--status-fd", "1", *words]
+    finished = _call(argv, room)
+    return _judge_signatures(_signatures(_status_lines(finished.stdout)), _last_words(finished.stderr))
 
 
 def _judge_signatures(signatures: list[dict[str, list[str]]], tool_words: str) -> dict[str, list[str]]:

@@ -12,7 +12,9 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -29,10 +31,11 @@ XZ_HEADER_BYTES = XZ_FOOTER_BYTES = 12
 
 @dataclass(frozen=True)
 class Compression:
-    """How pieces are compressed, each alone, and what the whole is of compressed pieces."""
+    """How pieces are compressed, each alone, what the whole is of compressed pieces, and how it is read."""
 
     compress: Callable[[bytes], bytes]
     join: Callable[[Iterable[bytes]], Iterable[bytes]]
+    open: Callable[[Path], Any]
 
 
 def _gzip(data: bytes) -> bytes:
@@ -102,10 +105,13 @@ def _crc32(data: bytes) -> bytes:
 PLAIN = ""
 FORMS: Mapping[str, Compression] = MappingProxyType(
     {
-        PLAIN: Compression(bytes, concatenate),
-        "gz": Compression(_gzip, concatenate),
-        "xz": Compression(_xz, join_xz),
-        "zst": Compression(_zstd, concatenate),
+        PLAIN: Compression(bytes, concatenate, lambda path: path.open("rb")),
+        "gz": Compression(_gzip, concatenate, gzip.open),
+        "xz": Compression(_xz, join_xz, lzma.open),
+        "zst": Compression(_zstd, concatenate, zstd.open),
     }
 )
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError)
+"""What reading damaged files raises."""
+
 """The forms that an index may have, by the ending of its name."""

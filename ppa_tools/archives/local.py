@@ -42,14 +42,18 @@ from ppa_tools.archives import (
     indexes,
     publisher,
     reading,
+    repair,
     rollback,
+    verify,
 )
 from ppa_tools.archives import administration as admin
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
+from ppa_tools.archives.checks import UploadedFile
 from ppa_tools.archives.control import Changes
 from ppa_tools.archives.durable import explained, locked
 from ppa_tools.archives.errors import ArchiveError, ChangeRefused, UnknownPPA, UploadRefused
+from ppa_tools.archives.findings import Finding
 from ppa_tools.archives.garbage import CollectedNames, GarbageReport
 from ppa_tools.archives.history import (
     PPA,
@@ -71,6 +75,7 @@ from ppa_tools.archives.leftovers import Leftover
 from ppa_tools.archives.outcomes import Outcome, Place, Wanted
 from ppa_tools.archives.publisher import Published
 from ppa_tools.archives.reading import Event, Publication
+from ppa_tools.archives.repair import Repaired
 from ppa_tools.archives.rollback import Difference
 
 __all__ = [
@@ -83,6 +88,7 @@ __all__ = [
     "CollectedNames",
     "Difference",
     "Event",
+    "Finding",
     "GarbageReport",
     "Leftover",
     "Listed",
@@ -92,6 +98,7 @@ __all__ = [
     "Published",
     "Receipt",
     "Refusal",
+    "Repaired",
     "Series",
     "Settings",
     "Snapshot",
@@ -344,7 +351,8 @@ class LocalArchive:
         self.check_series(address, series)
         upload = checks.check_source_upload(directory, changes_name, series, self.uploaders(address))
         with explained(self.root), self._history.write() as conn:
-            return accept.accept_source(self._scene(conn, address, series), upload)
+            receipt = accept.accept_source(self._scene(conn, address, series), upload)
+        return self._bring_back(receipt, upload.files)
 
     def accept_binaries(
         self, address: Address, series: str, architecture: str, directory: Path, changes_name: str, worker: str
@@ -367,7 +375,8 @@ class LocalArchive:
             raise UploadRefused(f"{address} has no {architecture} in {series}, only {', '.join(known)}")
         upload = checks.check_binary_upload(directory, changes_name, series, architecture)
         with explained(self.root), self._history.write() as conn:
-            return accept.accept_binaries(self._scene(conn, address, series), upload, architecture, worker)
+            receipt = accept.accept_binaries(self._scene(conn, address, series), upload, architecture, worker)
+        return self._bring_back(receipt, upload.files)
 
     def read_changes(self, address: Address, series: str, text: bytes, name: str, *, source: bool) -> Changes:
         """What a .changes says, before its files come; a source's must be signed by an uploader.
@@ -603,6 +612,23 @@ class LocalArchive:
         with explained(self.root):
             return garbage.collect(self._history, self._layout, self._clock, self._keep_by_hash_s, dry_run=dry_run)
 
+    def verify(self, address: Address | None = None, *, deep: bool = True) -> tuple[Finding, ...]:
+        """What is wrong with a PPA, or (None) with the archive; nothing, where all is as it should be.
+
+        ``deep`` reads every file of the pool; else their sizes must do. It may run beside writers.
+        """
+        ppas = self.ppas() if address is None else (self.ppa(address),)
+        return verify.verify(self._history, self._layout, ppas, self._clock(), whole=address is None, deep=deep)
+
+    def repair(self, address: Address | None = None) -> Repaired:
+        """Verify, and mend what can be."""
+        found = self.verify(address)
+        with explained(self.root):
+            done = repair.repair(
+                self._history, self._layout, found, self._clock(), lambda one: self.publish(one, force=True)
+            )
+        return Repaired(done, self.verify(address, deep=False) if done else found)
+
     # Where things are
 
     def public_directory(self, address: Address) -> Path:
@@ -716,6 +742,13 @@ class LocalArchive:
         why: str,
     ) -> tuple[Outcome, ...]:
         return ending.end_packages(conn, place, packages, status, now=self._clock(), by=by, why=why)
+
+    def _bring_back(self, receipt: Receipt, files: Iterable[UploadedFile]) -> Receipt:
+        """What was there before, and was lost since, is there again."""
+        if not receipt.already:
+            return receipt
+        back = repair.bring_back(self._history, self._layout, files, self._clock())
+        return replace(receipt, notes=(*receipt.notes, *back))
 
     def _place(self, conn: Connection, address: Address, series: str) -> Place:
         ppa = admin.find(conn, address)

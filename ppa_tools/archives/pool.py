@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ppa_tools.archives.durable import sync_directories, sync_files
+from ppa_tools.archives.errors import ArchiveError
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,14 @@ class Pool:
             path = directory / relative
             if path.parent not in changed:
                 changed |= _make_directory(path.parent)
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.link(self.blob(sha256), path)
+            except FileExistsError:
+                continue
+            except FileNotFoundError as error:
+                raise ArchiveError(
+                    f"{path.name} is lost: {self.blob(sha256)} is missing; verify the archive, and repair it"
+                ) from error
         return changed
 
 

@@ -1,15 +1,16 @@
-"""Keeping the archive in order: writing indexes anew, letting go of what nobody needs."""
+"""Keeping the archive in order: indexes anew, verifying, repairing, letting go of what nobody needs."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from buildfarm.commands.archive import common
 from buildfarm.settings import Settings
 
 if TYPE_CHECKING:
-    from ppa_tools.archives.local import GarbageReport, LocalArchive
+    from ppa_tools.archives.local import Finding, GarbageReport, LocalArchive
 
 
 def configure(actions: common.Actions) -> None:
@@ -19,6 +20,14 @@ def configure(actions: common.Actions) -> None:
     collect.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
     common.add_yes(collect)
     common.add_format(collect)
+    verify = common.add_action(
+        actions, "verify", "look for what is damaged, missing, or not as the history says", _verify
+    )
+    common.add_archive(verify, optional=True)
+    verify.add_argument("--quick", action="store_true", help="believe files in the pool that have the right size")
+    common.add_format(verify)
+    repair = common.add_action(actions, "repair", "verify, and mend what can be mended", _repair)
+    common.add_archive(repair, optional=True)
 
 
 def _publish(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:
@@ -37,6 +46,34 @@ def _collect(archive: LocalArchive, _settings: Settings, args: argparse.Namespac
     common.ask("Remove these?", yes=args.yes)
     _print_report(archive.collect_garbage(dry_run=False), args.format)
     return 0
+
+
+def _verify(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:
+    found = archive.verify(args.archive, deep=not args.quick)
+    if args.format == "json":
+        common.print_json([vars(one) | {"address": str(one.address or "")} for one in found])
+    else:
+        _print_findings(found)
+        print("all is as it should be" if not found else "`buildfarm archive repair` mends what can be mended")
+    return 1 if found else 0
+
+
+def _repair(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:
+    result = archive.repair(args.archive)
+    for line in result.done:
+        print(line)
+    _print_findings(result.left)
+    if not (result.done or result.left):
+        print("all is as it should be")
+    return 1 if result.left else 0
+
+
+def _print_findings(found: Sequence[Finding]) -> None:
+    for one in found:
+        where = one.path or " ".join(word for word in (str(one.address or ""), one.series) if word)
+        print(f"{one.severity}: {one.kind}: {where}: {one.what}" + ("" if one.repairable else " (not repairable)"))
+        for affected in one.affected:
+            print(f"  needed by {affected}")
 
 
 def _print_report(report: GarbageReport, how: str) -> None:

@@ -50,6 +50,7 @@ from ppa_tools.archives.history.inspection import (
     served_paths,
     serving,
     waiting_since,
+    weigh_again,
     weights,
 )
 from ppa_tools.archives.history.moments import (
@@ -118,6 +119,7 @@ from ppa_tools.archives.history.retention import (
     ServedName,
     expire_files,
     lose_file,
+    needed_files,
     unneeded_files,
     unneeded_names,
 )
@@ -207,6 +209,7 @@ __all__ = [
     "name_in_ppa",
     "name_of_release",
     "names_in_ppa",
+    "needed_files",
     "open_history",
     "pending_files",
     "pending_ids",
@@ -228,5 +231,6 @@ __all__ = [
     "unneeded_names",
     "uploads_of",
     "waiting_since",
+    "weigh_again",
     "weights",
 ]

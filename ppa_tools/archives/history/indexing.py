@@ -64,13 +64,14 @@ def pending_ids(conn: Connection, series_id: int) -> tuple[list[int], list[int]]
 
 
 def pending_files(conn: Connection, ppa: PPA, series_id: int) -> list[tuple[str, str]]:
-    """The files of pending publications as (path in the PPA's directory, SHA-256)."""
+    """The files of pending publications as (path in the PPA's directory, SHA-256); not those that were lost."""
     f, b = t.source_release_files, t.binary_releases
     # Names first and files by name then: in one query SQLite would go through every name that the PPA has.
     of_sources = sa.select(f.c.name).where(f.c.release_id.in_(_pending_releases(t.source_publications, series_id)))
     of_binaries = sa.select(b.c.file_name).where(b.c.id.in_(_pending_releases(t.binary_publications, series_id)))
     names = {*conn.execute(of_sources).scalars(), *conn.execute(of_binaries).scalars()}
-    return [(one.pool_path, one.sha256) for one in names_in_ppa(conn, ppa.id, names).values()]
+    known = names_in_ppa(conn, ppa.id, names).values()
+    return [(one.pool_path, one.sha256) for one in known if not one.expired]
 
 
 def mark_published(

@@ -158,6 +158,13 @@ def weights(conn: Connection) -> tuple[Weight, ...]:
     )
 
 
+def weigh_again(conn: Connection, address: Address) -> None:
+    """Set right what the history says that a PPA's files weigh."""
+    for one in weights(conn):
+        if one.address == address:
+            conn.execute(sa.update(t.ppas).where(t.ppas.c.id == one.ppa_id).values(used_bytes=one.counted))
+
+
 def addresses_of(conn: Connection, ppa_ids: Collection[int]) -> dict[int, Address]:
     """The addresses of PPAs, deleted ones among them."""
     a = t.ppas

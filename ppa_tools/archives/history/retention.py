@@ -65,22 +65,16 @@ def unneeded_names(conn: Connection, now: float, among: Collection[str] | None =
 
 def unneeded_files(conn: Connection, now: float, among: Collection[str] | None = None) -> tuple[KeptFile, ...]:
     """The files that are kept and that nothing will need, once unneeded names are no longer served."""
-    f, r, b = t.files, t.source_release_files, t.binary_releases
-    u, uf = t.uploads, t.upload_files
+    f = t.files
     kept = sa.select(f.c.sha256).where(f.c.expired_at.is_(None), _in(f.c.sha256, among))
-    of_uploads = uf.join(u, u.c.id == uf.c.upload_id)
-    needed = (
-        _needed_sources(sa.select(r.c.sha256), r, r.c.release_id, now, _in(r.c.sha256, among)),
-        _needed_with_binaries(sa.select(r.c.sha256), r, r.c.release_id, now, _in(r.c.sha256, among)),
-        _needed_binaries(sa.select(b.c.sha256), now, _in(b.c.sha256, among)),
-        _needed_sources(sa.select(uf.c.sha256), of_uploads, u.c.source_release_id, now, _in(uf.c.sha256, among)),
-        _needed_with_binaries(
-            sa.select(uf.c.sha256), of_uploads, u.c.source_release_id, now, _in(uf.c.sha256, among)
-        ),
-    )
-    gone = sa.except_(kept, *needed).subquery()
+    gone = sa.except_(kept, *_needed_files(now, among)).subquery()
     query = sa.select(f.c.sha256, f.c.size_bytes).select_from(gone.join(f, f.c.sha256 == gone.c.sha256))
     return tuple(sorted((KeptFile(*row) for row in conn.execute(query)), key=lambda one: one.sha256))
+
+
+def needed_files(conn: Connection, now: float, among: Collection[str]) -> set[str]:
+    """Those of the files that are needed, whether the pool has them or has lost them."""
+    return set(conn.execute(sa.union(*_needed_files(now, among))).scalars())
 
 
 def expire_files(conn: Connection, sha256s: Collection[str], now: float) -> tuple[KeptFile, ...]:
@@ -96,6 +90,22 @@ def expire_files(conn: Connection, sha256s: Collection[str], now: float) -> tupl
 def lose_file(conn: Connection, sha256: str, now: float) -> None:
     """The pool has a file no more, though it is needed; it comes back when the same content is uploaded again."""
     conn.execute(sa.update(t.files).where(t.files.c.sha256 == sha256).values(expired_at=now))
+
+
+def _needed_files(now: float, among: Collection[str] | None) -> tuple[sa.Select[Any], ...]:
+    """The contents that a publication needs, by five ways that it may."""
+    r, b = t.source_release_files, t.binary_releases
+    u, uf = t.uploads, t.upload_files
+    of_uploads = uf.join(u, u.c.id == uf.c.upload_id)
+    sources = sa.select(r.c.sha256), r, r.c.release_id, now, _in(r.c.sha256, among)
+    uploads = sa.select(uf.c.sha256), of_uploads, u.c.source_release_id, now, _in(uf.c.sha256, among)
+    return (
+        _needed_sources(*sources),
+        _needed_with_binaries(*sources),
+        _needed_binaries(sa.select(b.c.sha256), now, _in(b.c.sha256, among)),
+        _needed_sources(*uploads),
+        _needed_with_binaries(*uploads),
+    )
 
 
 def _needed_sources(
