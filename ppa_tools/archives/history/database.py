@@ -21,6 +21,7 @@ from ppa_tools.archives.history.migrations import migrate
 
 BUSY_TIMEOUT_MS = 60_000
 CACHE_KIB = 64 << 10
+TROUBLES_AT_MOST = 20
 WRITERS_LOCK = 0x62756C6C  # any number that all processes of one archive share
 REMEDIES = {
     "database or disk is full": "make room and try again; what was acknowledged before is untouched",
@@ -65,6 +66,19 @@ class History:
                 # READ COMMITTED: what is read after the lock is what the writer before has left.
                 conn.execute(sa.select(sa.func.pg_advisory_xact_lock(WRITERS_LOCK)))
             yield conn
+
+    def troubles(self) -> tuple[str, ...]:
+        """What the database finds wrong with itself, in its words; PostgreSQL sees to that on its own."""
+        try:
+            with self.read() as conn:
+                if not _is_sqlite(conn):
+                    return ()
+                said = [str(row[0]) for row in conn.exec_driver_sql(f"PRAGMA integrity_check({TROUBLES_AT_MOST})")]
+                strays = conn.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(TROUBLES_AT_MOST)
+        except (ArchiveError, sa.exc.DatabaseError) as error:
+            return (str(error).partition("\n")[0],)
+        lost = [f"row {row[1]} of {row[0]} names a row of {row[2]} that is not there" for row in strays]
+        return (*(line for line in said if line != "ok"), *lost)
 
     def close(self) -> None:
         """Close every connection."""
