@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ from typing import IO
 from xxhash import xxh3_64_hexdigest
 
 from ppa_tools.archives.blocks import Text
-from ppa_tools.archives.compression import FORMS
+from ppa_tools.archives.compression import FORMS, PLAIN
 
 TABLE = "table"
 FORMAT = 1
+REMEMBER_EVERY = 8
+REMEMBER_INDEXES = 64
 
 
 class DamagedBlock(Exception):
@@ -127,8 +130,47 @@ def write_block(directory: Path, text: Text, forms: Iterable[str]) -> Block:
     return Block(text.first, sha256, tuple(parts))
 
 
-def assemble(directory: Path, blocks: Iterable[Block], number: int, form: str, out: IO[bytes] | None) -> Sum:
-    """Sum one form of an index, the ``number``th of its table, and write it to ``out`` where that is given.
+class PlainSums:
+    """Sums plain indexes, and remembers how far each sum had come at some of the blocks.
+
+    A process that publishes again reads and hashes only what comes after the first change. Threads may share one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[Path, tuple[list[str], list[_Sofar]]] = {}
+
+    def sum(self, directory: Path, blocks: Sequence[Block]) -> Sum:
+        """The sum of a plain index; raises DamagedBlock when a block that is read is not what the table says."""
+        names = [block.sha256 for block in blocks]
+        with self._lock:
+            known, states = self._known.pop(directory, ([], []))
+        same = next((n for n, (a, b) in enumerate(zip(known, names, strict=False)) if a != b), len(known))
+        states = [one for one in states if one.blocks <= min(same, len(names))] or [_Sofar(0, 0, hashlib.sha256())]
+        digest, size_bytes = states[-1].digest.copy(), states[-1].size_bytes
+        for count, block in enumerate(blocks[states[-1].blocks :], states[-1].blocks + 1):
+            digest.update(_read(f"{directory}/{_file_name(block.sha256, PLAIN)}", block.parts[0]))
+            size_bytes += block.parts[0].size_bytes
+            if count % REMEMBER_EVERY == 0:
+                states.append(_Sofar(count, size_bytes, digest.copy()))
+        with self._lock:
+            self._known[directory] = names, states
+            while len(self._known) > REMEMBER_INDEXES:
+                del self._known[next(iter(self._known))]
+        return Sum(size_bytes, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class _Sofar:
+    """The sum of the first blocks of an index."""
+
+    blocks: int
+    size_bytes: int
+    digest: hashlib._Hash
+
+
+def assemble(directory: Path, blocks: Iterable[Block], number: int, form: str, out: IO[bytes]) -> Sum:
+    """Write one compressed form of an index, the ``number``th of its table, and sum it.
 
     Raises DamagedBlock when a block is not what the table says.
     """
@@ -137,8 +179,7 @@ def assemble(directory: Path, blocks: Iterable[Block], number: int, form: str, o
     pieces = (_read(f"{directory}/{_file_name(block.sha256, form)}", block.parts[number]) for block in blocks)
     for data in FORMS[form].join(pieces):
         digest.update(data)
-        if out is not None:
-            out.write(data)
+        out.write(data)
         size_bytes += len(data)
     return Sum(size_bytes, digest.hexdigest())
 

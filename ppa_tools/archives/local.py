@@ -49,6 +49,7 @@ from ppa_tools.archives import (
 from ppa_tools.archives import administration as admin
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
+from ppa_tools.archives.block_store import PlainSums
 from ppa_tools.archives.checks import UploadedFile
 from ppa_tools.archives.control import Changes
 from ppa_tools.archives.durable import explained, locked
@@ -135,6 +136,7 @@ class LocalArchive:
         self._keep_by_hash_s = keep_by_hash_s
         self._layout = Layout(root)
         self._pool = self._layout.pool
+        self._sums = PlainSums()
         self.incoming = self._layout.incoming
         self.incoming_binaries = self._layout.incoming_binaries
         with explained(root):
@@ -673,7 +675,7 @@ class LocalArchive:
         return publisher.publish_series(
             self._history,
             self._pool,
-            publisher.Target(self.directory_of(ppa), self._layout.block_cache(ppa.address)),
+            publisher.Target(self.directory_of(ppa), self._layout.block_cache(ppa.address), self._sums),
             ppa,
             name,
             sign,

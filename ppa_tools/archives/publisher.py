@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ppa_tools.archives import block_store, dists, incremental
 from ppa_tools.archives import history as h
-from ppa_tools.archives.block_store import DamagedBlock, Sum
+from ppa_tools.archives.block_store import DamagedBlock, PlainSums, Sum
 from ppa_tools.archives.compression import PLAIN
 from ppa_tools.archives.durable import new_file, sync_directories
 from ppa_tools.archives.errors import ArchiveError
@@ -52,10 +52,11 @@ class Published:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a publication goes: the PPA's directory as served, and where the blocks of its indexes are kept."""
+    """Where a publication goes: the PPA's directory as served; what is kept of its indexes, on disk and here."""
 
     directory: Path
     cache: Path
+    sums: PlainSums
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _render(
             block_store.forget(cache)
         view = _view(history, ppa, series_name, cache, beside)
         futures = [
-            beside.submit(_assemble, directory, update, number)
+            beside.submit(_assemble, target.sums, directory, update, number)
             for update in view.updates
             for number in range(len(update.forms))
         ]
@@ -163,7 +164,7 @@ def _view(history: h.History, ppa: h.PPA, series_name: str, cache: Path, beside:
     return View(series, *pending, tuple(incremental.finish_update(one) for one in begun))
 
 
-def _assemble(directory: Path, update: Update, number: int) -> Assembled:
+def _assemble(sums: PlainSums, directory: Path, update: Update, number: int) -> Assembled:
     """One form of an index, from its blocks; it is not written when it is there already, nor when it is plain."""
     form = update.forms[number]
     path = f"{update.index.path}.{form}" if form else update.index.path
@@ -172,7 +173,7 @@ def _assemble(directory: Path, update: Update, number: int) -> Assembled:
         if form == PLAIN or dists.holds(directory, known):
             return Assembled(known, None)
     if form == PLAIN:
-        whole = block_store.assemble(update.directory, update.blocks, number, form, None)
+        whole = sums.sum(update.directory, update.blocks)
         return Assembled(Listed(path, whole.size_bytes, whole.sha256), None)
     with new_file(dists.by_hash_directory(directory, path)) as (temporary, file):
         whole = block_store.assemble(update.directory, update.blocks, number, form, file)
