@@ -62,6 +62,8 @@ def list_files(history: h.History, pool: Pool, series_id: int, until: Callable[[
             except UploadRefused as error:
                 problems.append(f"{one.file_name}: {error}")
                 found[one.release_id] = ()
+            except FileNotFoundError:  # it is listed once it is back
+                problems.append(f"{one.file_name}: it is lost; verify the archive, and repair it")
         with history.write() as conn:
             keep_paths(conn, found)
     return tuple(problems)

@@ -63,7 +63,12 @@ class Layout:
 
     def contents_room(self, address: Address) -> Path:
         """Where a PPA's Contents are written, before the others know of them."""
-        return self.root / "contents" / address.owner / address.name
+        return self.contents_rooms / address.owner / address.name
+
+    @property
+    def contents_rooms(self) -> Path:
+        """The same, of all PPAs."""
+        return self.root / "contents"
 
     def contents_lock_file(self, address: Address) -> Path:
         """The lock that is held while a PPA's Contents are written."""

@@ -102,7 +102,8 @@ def of_ppa(
         return
     cache = layout.block_cache(address)
     if ppa.deleted_at is not None:
-        gone = [*(layout.served(address, private=private) for private in (False, True)), cache]
+        served_by = (layout.served(address, private=private) for private in (False, True))
+        gone = (*served_by, cache, layout.contents_room(address))
         yield from (_leftover(layout, Kind.INDEX, path, address) for path in gone if path.is_dir())
         return
     served = layout.served(address, private=ppa.settings.private)
@@ -122,7 +123,8 @@ def of_ppa(
 
 def addresses_on_disk(layout: Layout) -> list[Address]:
     """The PPAs that have files, or had."""
-    roots = (*(layout.served_root(private=private) for private in (False, True)), layout.block_caches)
+    served_by = (layout.served_root(private=private) for private in (False, True))
+    roots = (*served_by, layout.block_caches, layout.contents_rooms)
     return sorted(
         {
             Address("local", owner.name, one.name)

@@ -391,11 +391,14 @@ class LocalArchive:
         return checks.check_source_changes(text, name, series, self.uploaders(address))[0]
 
     def find_upload(self, address: Address, series: str, changes_sha256: str) -> Receipt | None:
-        """The receipt of an upload that was accepted before; None when it was not."""
+        """The receipt of an upload that was accepted before; None when it was not, or is wanted again.
+
+        It is wanted again when files of it are needed, and were lost.
+        """
         with self._history.read() as conn:
             one = admin.find_series(conn, admin.find(conn, address), series)
             upload = h.find_upload(conn, one.id, changes_sha256)
-            if upload is None:
+            if upload is None or repair.lost_of(conn, self._layout, upload, self._clock()):
                 return None
             source, version = h.name_of_release(conn, upload.source_release_id)
         return Receipt(*(str(address), series, upload.architecture, source, version, changes_sha256), already=True)

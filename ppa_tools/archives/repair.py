@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy.engine import Connection
+
 from ppa_tools.address import Address
 from ppa_tools.archives import garbage, leftovers
 from ppa_tools.archives import history as h
@@ -74,6 +76,12 @@ def repair(
         else:
             done.append(f"published {address} anew")
     return tuple(done)
+
+
+def lost_of(conn: Connection, layout: Layout, upload: h.Upload, now: float) -> set[str]:
+    """The files of an upload, by their SHA-256, that are needed, and that the pool has no more."""
+    missing = {sha256 for sha256 in h.files_of_upload(conn, upload.id) if not layout.pool.blob(sha256).exists()}
+    return h.needed_files(conn, now, missing) if missing else set()
 
 
 def bring_back(history: h.History, layout: Layout, files: Iterable[UploadedFile], now: float) -> tuple[str, ...]:

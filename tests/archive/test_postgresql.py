@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ppa_tools.archives.errors import ArchiveError
 from ppa_tools.archives.local import LocalArchive
 from tests.archive.conftest import PPA, SERIES, Signer, architecture, make_source
 from tests.archive.model import ADDRESSES, Model, agrees, perform, prepare
-from tests.archive.shelf import ME, Shelf
+from tests.archive.shelf import ME, STABLE, Scene, Shelf
 from tests.archive.soundness import check_archive
 from tests.archive.test_readers_and_writers import write_from_many_sides
 
@@ -127,6 +128,30 @@ def test_the_same_operations_give_the_same_archive_on_both(
         check_archive(archive)
         archive.stop_agents()
         archive.close()
+
+
+def test_garbage_is_collected_and_damage_is_found_and_mended(
+    cluster: Cluster, signer: Signer, tmp_path: Path
+) -> None:
+    now = [time.time()]
+    archive = make_archive(tmp_path / "a", signer, clock=lambda: now[0], database=cluster.database("garbage"))
+    scene = Scene(archive, Shelf(tmp_path / "shelf", signer))
+    scene.both()
+    archive.snapshot(PPA, "one", by=ME)
+    scene.both(version="1.1-1")
+    scene.copy("hello")
+    scene.delete("hello", address=STABLE)
+    now[0] += 8 * 86400.0
+    foretold = archive.collect_garbage(dry_run=True)
+    assert [str(one.address) for one in foretold.ppas] == [str(STABLE)]
+    assert archive.collect_garbage(dry_run=False).ppas == foretold.ppas
+    assert archive.verify() == ()
+    for path in archive.public_directory(PPA).glob("pool/main/h/hello/*_1.1-1*"):
+        path.unlink()
+    assert {one.kind.value for one in archive.verify()} == {"name missing"}
+    assert archive.repair().left == ()
+    archive.stop_agents()
+    archive.close()
 
 
 def test_four_writers_at_once_lose_nothing(cluster: Cluster, signer: Signer, tmp_path: Path) -> None:

@@ -252,7 +252,10 @@ def test_a_damaged_file_without_a_copy_is_set_aside_named_and_healed_by_the_same
     assert not served(scene, DEB).exists()
     with pytest.raises(ChangeRefused, match="no longer kept"):
         scene.copy("hello")
+    sent = digests_of(scene.shelf.binaries(series=SERIES, arch=ARCH)).sha256
+    assert scene.archive.find_upload(PPA, SERIES, sent) is None  # whoever sends it is asked for its files
     again = scene.build()
+    assert scene.archive.find_upload(PPA, SERIES, sent) is not None
     assert again.already
     assert again.notes == (f"linked again public/demo/trunk/{DEB}",)
     assert scene.archive.verify() == ()
@@ -279,6 +282,8 @@ def test_a_lost_file_does_not_come_back_once_nothing_needs_it(scene: Scene, cloc
     scene.delete("hello")
     clock.days(8)
     scene.archive.collect_garbage(dry_run=False)
+    sent = digests_of(scene.shelf.source(series=SERIES)).sha256
+    assert scene.archive.find_upload(PPA, SERIES, sent) is not None
     assert scene.upload().already
     assert scene.archive.verify() == ()
     assert files_below(scene.archive.root / "blobs") == set()

@@ -135,6 +135,12 @@ def find_upload(conn: Connection, series_id: int, changes_sha256: str) -> Upload
     return Upload(**row._mapping) if row else None
 
 
+def files_of_upload(conn: Connection, upload_id: int) -> tuple[str, ...]:
+    """The SHA-256 of everything that an upload brought."""
+    u = t.upload_files
+    return tuple(conn.execute(sa.select(u.c.sha256).where(u.c.upload_id == upload_id)).scalars())
+
+
 def uploads_of(conn: Connection, release_id: int, series_id: int) -> tuple[Upload, ...]:
     """The uploads to a series that belong to a source release."""
     query = sa.select(t.uploads).where(
