@@ -18,18 +18,22 @@ STYLE = """
   --link: #7ab8ff; --good: #6fcf84; --wait: #e5b35c; --bad: #ff9a9a } body { background: #14181e } }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem;
   color: var(--ink) }
-h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.2rem; margin: 2.2rem 0 .2rem } p { margin: .4rem 0 }
+h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere } h1 a { color: inherit; text-decoration: none }
+h2 { font-size: 1.2rem; margin: 2.2rem 0 .2rem } p { margin: .4rem 0 }
 a { color: var(--link) } .muted, .Superseded, .Deleted { color: var(--soft) }
-.Pending { color: var(--wait) } .Published { color: var(--good) } .refused { color: var(--bad) }
+.Pending { color: var(--wait) } .Published { color: var(--good) }
+.refused { color: var(--bad); overflow-wrap: anywhere }
 .badge { font-size: .8rem; font-weight: 600; border: 1px solid var(--wait); color: var(--wait); border-radius: 4px;
   padding: .1rem .4rem; vertical-align: middle }
 table { border-collapse: collapse; width: 100%; margin-top: .6rem }
 th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere }
+  vertical-align: top; overflow-wrap: break-word }
 th { font-weight: 600; color: var(--soft); font-size: .9rem } .narrow { white-space: nowrap }
-.size { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.files th:nth-child(2), .files td:nth-child(2) { text-align: right; padding-right: 2.5rem; white-space: nowrap;
+  font-variant-numeric: tabular-nums }
 pre { background: var(--fill); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 4px;
   margin: .6rem 0; font-size: .9rem }
+@media (max-width: 45rem) { .narrow { white-space: normal } }
 form { margin: 1rem 0 } input, button { font: inherit; padding: .3rem .6rem }
 """
 
@@ -43,10 +47,10 @@ def page(title: str, *parts: str) -> str:
     )
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "plain") -> str:
     """A table; its cells are whole ``<td>`` elements."""
     lines = ["".join(f"<th>{escape(word)}</th>" for word in head), *("".join(row) for row in rows)]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    return f'<table class="{escape(kind)}">' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 
 
 def cell(text: str, kind: str = "") -> str:
@@ -77,7 +81,7 @@ def directory_page(directory: Path, shown: str) -> str:
     rows = [
         (
             _link(name + ("" if is_file else "/")),
-            cell(size_in_words(stat.st_size) if is_file else "", "size"),
+            cell(size_in_words(stat.st_size) if is_file else ""),
             cell(moment_in_words(stat.st_mtime), "narrow"),
         )
         for is_file, name, stat in entries
@@ -86,7 +90,7 @@ def directory_page(directory: Path, shown: str) -> str:
     return page(
         f"{shown}/",
         f"<h1>{escape(shown)}/</h1>",
-        table(("Name", "Size", "Changed (UTC)"), [parent, *rows]),
+        table(("Name", "Size", "Changed (UTC)"), [parent, *rows], "files"),
     )
 
 

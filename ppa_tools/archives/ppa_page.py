@@ -66,8 +66,8 @@ def _head(ppa: PPA) -> str:
     description = f"<p>{escape(ppa.description)}</p>" if ppa.description else ""
     return (
         f'<p class="muted"><a href="/">All PPAs</a></p><h1><a href="./">{escape(str(ppa.address))}</a>{badge}</h1>'
-        f'{description}<p class="muted">Signed by <a href="key.asc">{keys}</a><br>'
-        f"{escape(settings_in_words(ppa))}</p>"
+        f'{description}<p class="muted">{escape(settings_in_words(ppa))}<br>'
+        f'Signed by <a href="key.asc">{keys}</a></p>'
     )
 
 
@@ -76,7 +76,7 @@ def _search(query: Query) -> str:
     other = replace(query, ended=not query.ended, page=1)
     return (
         f'<form method="get" action="./">{hidden}<input type="search" name="q" value="{escape(query.text)}"'
-        ' placeholder="part of a source\'s name" aria-label="part of a source\'s name"> '
+        ' size="28" placeholder="part of a source\'s name" aria-label="part of a source\'s name"> '
         f"<button>Search</button> {other.link('active ones alone' if query.ended else 'ended ones, too')}</form>"
     )
 
@@ -88,7 +88,7 @@ def _series_part(archive: LocalArchive, ppa: PPA, series: Series, query: Query) 
     wanted = names[first : first + SOURCES_A_PAGE]
     found = archive.publications(ppa.address, series=series.name, sources=wanted) if wanted else ()
     name = escape(series.name)
-    count = f"{len(names)} package{'' if len(names) == 1 else 's'}" + (" found" if query.text else "")
+    count = f"{len(names):,} package{'' if len(names) == 1 else 's'}" + (" found" if query.text else "")
     nothing = "Nothing is found here." if query.text or query.page > 1 else "Nothing is published here yet."
     return (
         f"<h2>{name}</h2>"
@@ -172,12 +172,13 @@ def _snapshots(archive: LocalArchive, ppa: PPA) -> str:
 
 
 def _changes(archive: LocalArchive, ppa: PPA) -> str:
+    names = {one.fingerprint: one.uid for one in archive.uploaders(ppa.address)}
     rows = [
         (
             cell(moment_in_words(one.at), "narrow"),
-            cell(one.series),
+            cell(one.series, "narrow"),
             cell(one.what, "narrow"),
-            cell(one.by),
+            cell(names.get(one.by, one.by)),
             cell(one.why),
         )
         for one in reversed(archive.changes(ppa.address, limit=LAST))
@@ -189,9 +190,9 @@ def _refusals(archive: LocalArchive, ppa: PPA) -> str:
     rows = [
         (
             cell(moment_in_words(one.at), "narrow"),
-            cell(one.series),
+            cell(one.series, "narrow"),
             cell(one.changes_name),
-            cell(one.via),
+            cell(one.via, "narrow"),
             cell(one.reason, "refused"),
         )
         for one in archive.refusals(ppa.address, limit=LAST)

@@ -34,9 +34,9 @@ def days_in_words(seconds: float) -> str:
     return f"{days:g} day{'' if days == 1 else 's'}"
 
 
-def moment_in_words(at: float, *, seconds: bool = True) -> str:
+def moment_in_words(at: float) -> str:
     """A moment (seconds since the epoch) as 2026-11-01 12:00:00, in UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M", time.gmtime(at))
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
 
 
 def read_moment(text: str) -> float:
