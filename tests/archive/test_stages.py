@@ -247,7 +247,7 @@ def test_the_command_creates_lists_shows_and_tells(signer: Signer, tmp_path: Pat
     )
     assert made.returncode == 0, made.stderr
     assert signer.fingerprint in made.stdout
-    assert "local:demo/trunk  bookworm  For tests" in farm(tmp_path / "home", "list").stdout
+    assert "local:demo/trunk  bookworm  public  0 B   For tests" in farm(tmp_path / "home", "list").stdout
     shown = farm(tmp_path / "home", "show", "local:demo/trunk").stdout
     assert "Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----" in shown
     assert "curl -fsSL http" in shown
