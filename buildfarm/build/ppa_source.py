@@ -20,23 +20,27 @@ def find_ppa(address: Address, series: str, archive_url: str) -> ExtraRepository
     Raises FarmTrouble when the archive does not answer: a build without it could be another build.
     """
     base = f"{archive_url}/{address.owner}/{address.name}"
-    if _fetch(f"{base}/dists/{series}/InRelease") is None:
+    status, _ = _fetch(f"{base}/dists/{series}/InRelease")
+    if status == 401:
+        # The token would stand in the root, and what runs there as root is not trusted with one.
+        return f"{address} is private: build-dependencies from {series} alone"
+    if status == 404:
         return f"{address} has nothing for {series} yet: build-dependencies from {series} alone"
-    key = _fetch(f"{base}/key.asc")
-    if key is None:
+    status, key = _fetch(f"{base}/key.asc")
+    if status != 200:
         raise FarmTrouble(f"{address} has no key at {base}/key.asc", resolution="Is the archive served whole?")
     return ExtraRepository(base, series, COMPONENT, key)
 
 
-def _fetch(url: str) -> bytes | None:
-    """What stands at ``url``, up to a limit; None for 404."""
+def _fetch(url: str) -> tuple[int, bytes]:
+    """The status of an answer, 200, 401 or 404, and what stands at ``url``, up to a limit."""
     try:
         # ProxyHandler({}): the farm's own archive is asked directly, whatever the environment says.
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=TIMEOUT_S) as reply:
             content: bytes = reply.read(KEY_LIMIT_BYTES + 1)
     except urllib.error.HTTPError as error:
-        if error.code == 404:
-            return None
+        if error.code in (401, 404):
+            return error.code, b""
         raise FarmTrouble(
             f"{url} answers {error.code}", resolution="`buildfarm status` tells what runs."
         ) from error
@@ -45,4 +49,4 @@ def _fetch(url: str) -> bytes | None:
             f"the archive at {url} does not answer: {error}",
             resolution="Is the farm up? `buildfarm up` starts it.",
         ) from error
-    return content
+    return 200, content

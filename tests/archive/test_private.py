@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from buildfarm.build.ppa_source import find_ppa
 from ppa_tools.address import Address
 from ppa_tools.archives.local import LocalArchive
 from ppa_tools.archives.reading import auth_line
@@ -105,6 +106,12 @@ def test_the_farms_workers_read_private_ppas_and_learn_which_are_not_there(
     assert client.published_build(HIDDEN, SERIES, "hello", "1.0-1", architecture()).built
     assert b"Suite: bookworm" in client.in_release(HIDDEN, SERIES)
     assert ask(server, "/demo/nosuch/", f"Bearer {TOKEN}").status == 404
+
+
+def test_a_build_goes_without_a_private_ppa_and_says_so(server: Server, shelf: LocalArchive) -> None:
+    assert find_ppa(HIDDEN, SERIES, server.url) == (
+        f"local:demo/hidden is private: build-dependencies from {SERIES} alone"
+    )
 
 
 def test_stock_apt_reads_a_private_ppa_with_a_token_in_auth_conf(
