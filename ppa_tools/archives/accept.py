@@ -114,13 +114,13 @@ def accept_binaries(scene: Scene, upload: BinaryUpload, architecture: str, worke
     release_id = found[-1].release_id
     before = [one for one in h.uploads_of(conn, release_id, series.id) if one.architecture == architecture]
     known = {h.find_binary_release(conn, release_id, deb.file.digests.sha256) for deb in upload.debs}
-    over = _is_over(found[-1])
-    if before and None not in known and (over or not _were_deleted(scene, found[-1], known)):
+    over = _is_over(scene, found[-1])
+    if before and None not in known and not _may_come_again(scene, found[-1], known):
         return replace(receipt, already=True)
     if over:
         raise UploadRefused(
             f"{source} {version} is no longer published in {series.name} of {scene.ppa.address}: "
-            f"it was {found[-1].span.status.lower()} by hand"
+            f"it was {found[-1].span.status.lower()}"
         )
     words = h.source_architectures(conn, [release_id])[release_id]
     build = Build(
@@ -139,17 +139,27 @@ def accept_binaries(scene: Scene, upload: BinaryUpload, architecture: str, worke
     return replace(receipt, notes=(*receipt.notes, *late))
 
 
-def _is_over(source: h.SourcePublication) -> bool:
+def _is_over(scene: Scene, source: h.SourcePublication) -> bool:
     """Whether a source was ended, and not by a newer version, beside which its binaries would have a place."""
-    return source.span.status not in h.ACTIVE and source.span.superseded_by_id is None
+    if source.span.status in h.ACTIVE:
+        return False
+    where = {"series": source.series, "source": source.source}
+    newer = h.select_source_publications(scene.conn, scene.ppa, **where, active=True)
+    return source.span.superseded_by_id is None or not newer
 
 
-def _were_deleted(scene: Scene, source: h.SourcePublication, release_ids: Collection[int | None]) -> bool:
-    """Whether binaries were deleted: their source has come back since, and so may they."""
+def _may_come_again(scene: Scene, source: h.SourcePublication, release_ids: Collection[int | None]) -> bool:
+    """Whether binaries are gone that a source wants: they were deleted alone, or it has come back without them."""
+    if source.span.status not in h.ACTIVE:
+        return False
     where = {"series": source.series, "source": source.source, "source_version": source.version}
     rows = h.select_binary_publications(scene.conn, scene.ppa, **where)  # type: ignore[arg-type]
-    last = {row.release_id: row.span.status for row in rows if row.release_id in release_ids}
-    return h.Status.DELETED in last.values()
+    last = {row.release_id: row.span for row in rows if row.release_id in release_ids}
+    return any(
+        span.status is h.Status.DELETED
+        or (span.ended_generation is not None and span.ended_generation < source.span.created_generation)
+        for span in last.values()
+    )
 
 
 def over_the_limit(active: Sequence[h.SourcePublication], keep: int) -> list[int]:

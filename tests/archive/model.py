@@ -74,7 +74,7 @@ class Model:
                 found += [Operation("roll back" if taken else "snapshot", one, name)]
                 found += [Operation("forget", one, name)] if taken else []
         found += [Operation("publish", one) for one in ADDRESSES]
-        return found
+        return [*found, Operation("collect")]
 
     def after(self, one: Operation) -> Model:
         """The model when that is done."""

@@ -358,7 +358,7 @@ def test_superseding_by_hand_ends_a_package_until_a_higher_version_comes(scene: 
     scene.upload()
     assert scene.archive.supersede(PPA, SERIES, [wanted("hello")], by=ME, why="no more")[0].what == "superseded"
     assert scene.only("hello", "1.0-1").source.span.status is Status.SUPERSEDED
-    with pytest.raises(UploadRefused, match="it was superseded by hand"):
+    with pytest.raises(UploadRefused, match="it was superseded"):
         scene.build()
     assert scene.upload(signed="anew").already
     assert scene.held() == []
@@ -419,6 +419,19 @@ def test_binaries_do_not_come_to_a_source_that_was_deleted(scene: Scene) -> None
     before = scene.everything()
     with pytest.raises(UploadRefused, match="no longer published in bookworm of local:demo/trunk: it was deleted"):
         scene.build()
+    assert scene.everything() == before
+
+
+def test_binaries_never_stand_alone_when_all_of_their_source_is_gone(scene: Scene) -> None:
+    scene.upload()
+    scene.upload(version="1.1-1")
+    scene.build(version="1.1-1")
+    assert scene.build().notes, "1.0-1's come late, and are kept"
+    scene.delete("hello")
+    before = scene.everything()
+    assert scene.build().already
+    with pytest.raises(UploadRefused, match="no longer published"):
+        scene.build(packages={"hello-more": ARCH})
     assert scene.everything() == before
 
 

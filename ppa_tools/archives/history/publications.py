@@ -29,7 +29,10 @@ ACTIVE = (Status.PENDING, Status.PUBLISHED)
 
 @dataclass(frozen=True)
 class Span:
-    """How a publication came and went: who, when, why. ``ended_at`` is None while it is active."""
+    """How a publication came and went: who, when, why. ``ended_at`` is None while it is active.
+
+    The generations are the series' when it came and when it went.
+    """
 
     status: Status
     created_at: float
@@ -41,6 +44,8 @@ class Span:
     ended_by: str
     end_why: str
     superseded_by_id: int | None
+    created_generation: int
+    ended_generation: int | None
 
 
 @dataclass(frozen=True)
@@ -284,6 +289,8 @@ def _span(row: sa.Row[Any]) -> Span:
         row.ended_by or "",
         row.end_why or "",
         row.superseded_by_id,
+        row.created_generation,
+        row.ended_generation,
     )
 
 
