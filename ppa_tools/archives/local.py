@@ -508,11 +508,14 @@ class LocalArchive:
     ) -> tuple[Outcome, ...]:
         """Bring back what a PPA, or one series of it, held at a snapshot or a moment. Ends published.
 
-        Raises ChangeRefused when files that it needs are no longer kept: nothing is done then.
+        Raises ChangeRefused when files that it needs are no longer kept, or a series is gone: nothing is done
+        then.
         """
         with self._history.write() as conn:
             ppa = admin.find(conn, address)
             target = rollback.describe(to)
+            if not series:
+                rollback.check_series_are_there(conn, ppa, to)
             done = [
                 outcome
                 for one in self._series_of(conn, ppa, series)

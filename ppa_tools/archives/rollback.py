@@ -121,6 +121,19 @@ def roll_back(
     )
 
 
+def check_series_are_there(conn: Connection, ppa: h.PPA, when: str | float) -> None:
+    """Raise ChangeRefused when a series that held something at a moment was deleted since."""
+    lost = []
+    for one in h.list_deleted_series(conn, ppa):
+        generation = generation_of(conn, ppa, one, when)
+        if h.held_sources(conn, one, generation) or h.held_binaries(conn, one, generation):
+            lost.append(
+                f"its series {one.name} was deleted since: create it again, or roll back the others one by one"
+            )
+    if lost:
+        raise ChangeRefused(f"{ppa.address} was not rolled back", lost)
+
+
 def _again(row: h.HeldBinary, because: str) -> h.NewBinary:
     return h.NewBinary(
         row.index_architecture,

@@ -139,8 +139,12 @@ def configure_ppa(conn: Connection, ppa: PPA, settings: Settings) -> None:
 
 
 def mark_ppa_deleted(conn: Connection, ppa: PPA, now: float) -> None:
-    """The PPA is no more; its history stays."""
+    """The PPA is no more, and nobody may read or upload to what comes back by its name; its history stays."""
     conn.execute(sa.update(t.ppas).where(t.ppas.c.id == ppa.id).values(deleted_at=now))
+    conn.execute(sa.delete(t.uploader_keys).where(t.uploader_keys.c.ppa_id == ppa.id))
+    tokens = t.access_tokens
+    held = sa.and_(tokens.c.ppa_id == ppa.id, tokens.c.revoked_at.is_(None))
+    conn.execute(sa.update(tokens).where(held).values(revoked_at=now))
 
 
 def add_used_bytes(conn: Connection, ppa_id: int, size_bytes: int) -> None:
@@ -185,6 +189,13 @@ def list_series(conn: Connection, ppa: PPA) -> tuple[Series, ...]:
     """The series of a PPA, by name."""
     s = t.series
     query = sa.select(s).where(s.c.ppa_id == ppa.id, s.c.deleted_at.is_(None)).order_by(s.c.name)
+    return tuple(_series(row) for row in conn.execute(query))
+
+
+def list_deleted_series(conn: Connection, ppa: PPA) -> tuple[Series, ...]:
+    """The series that a PPA had once, by name."""
+    s = t.series
+    query = sa.select(s).where(s.c.ppa_id == ppa.id, s.c.deleted_at.is_not(None)).order_by(s.c.name)
     return tuple(_series(row) for row in conn.execute(query))
 
 
