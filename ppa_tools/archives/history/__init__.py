@@ -99,14 +99,12 @@ from ppa_tools.archives.history.ppas import (
     set_architectures,
 )
 from ppa_tools.archives.history.publications import (
-    ACTIVE,
     BinaryPublication,
     Listed,
     NewBinary,
     NewSource,
     SourcePublication,
     Span,
-    Status,
     add_binaries,
     add_sources,
     end_binaries,
@@ -125,6 +123,7 @@ from ppa_tools.archives.history.retention import (
     unneeded_files,
     unneeded_names,
 )
+from ppa_tools.publication import ACTIVE, Status
 
 __all__ = [
     "ACTIVE",

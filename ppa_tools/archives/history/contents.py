@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 
 from ppa_tools.archives.history import schema as t
 from ppa_tools.archives.history.ppas import PPA, list_ppas
-from ppa_tools.archives.history.publications import ACTIVE
+from ppa_tools.publication import ACTIVE
 
 PACKAGES_AT_A_TIME = 200
 SECTION = re.compile(r"^Section:[ \t]*(\S+)", re.MULTILINE)

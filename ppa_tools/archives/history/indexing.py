@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 from ppa_tools.archives.history import schema as t
 from ppa_tools.archives.history.content import names_in_ppa
 from ppa_tools.archives.history.ppas import PPA
-from ppa_tools.archives.history.publications import ACTIVE, Status
 from ppa_tools.archives.history.rows import chunks
+from ppa_tools.publication import ACTIVE, Status
 
 ROWS_AT_A_TIME = 1000  # an index may be larger than memory
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,18 +12,7 @@ from sqlalchemy.engine import Connection
 from ppa_tools.archives.history import schema as t
 from ppa_tools.archives.history.ppas import PPA, Change
 from ppa_tools.archives.history.rows import chunks
-
-
-class Status(enum.StrEnum):
-    """Where a publication stands, in Launchpad's words."""
-
-    PENDING = "Pending"
-    PUBLISHED = "Published"
-    SUPERSEDED = "Superseded"
-    DELETED = "Deleted"
-
-
-ACTIVE = (Status.PENDING, Status.PUBLISHED)
+from ppa_tools.publication import ACTIVE, Status
 
 
 @dataclass(frozen=True)
