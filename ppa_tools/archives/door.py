@@ -119,7 +119,7 @@ class Archive(Protocol):
         statuses: Collection[Status] = (),
         since: float | None = None,
     ) -> tuple[Publication, ...]:
-        """Source publications, each name's newest last; empty filters mean any; ``since``: created then or later."""
+        """Source publications, each name's newest last; empty filters: any; ``since``: created then or later."""
 
     def builds(self, publications: Sequence[Publication]) -> Mapping[str, tuple[Build, ...]]:
         """The builds of publications, by their keys: one for each architecture they are, or will be, built on."""

@@ -14,8 +14,8 @@ from ppa_tools.address import Address
 from ppa_tools.archives.history import schema as t
 from ppa_tools.archives.history.content import names_in_ppa
 from ppa_tools.archives.history.ppas import PPA, Series
-from ppa_tools.archives.history.publications import ACTIVE, Status
 from ppa_tools.archives.history.rows import chunks
+from ppa_tools.publication import ACTIVE, Status
 
 ROWS_AT_A_TIME = 1000
 
