@@ -23,7 +23,6 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,12 +34,9 @@ from ppa_tools.address import Address
 from ppa_tools.archives import (
     accept,
     checks,
-    contents,
     copying,
     ending,
     garbage,
-    indexes,
-    publisher,
     reading,
     repair,
     rollback,
@@ -49,10 +45,9 @@ from ppa_tools.archives import (
 from ppa_tools.archives import administration as admin
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import Receipt
-from ppa_tools.archives.block_store import PlainSums
 from ppa_tools.archives.checks import UploadedFile
 from ppa_tools.archives.control import Changes
-from ppa_tools.archives.durable import explained, locked
+from ppa_tools.archives.durable import explained
 from ppa_tools.archives.errors import ArchiveError, ChangeRefused, UnknownPPA, UploadRefused
 from ppa_tools.archives.findings import Finding
 from ppa_tools.archives.garbage import CollectedNames, GarbageReport
@@ -70,11 +65,11 @@ from ppa_tools.archives.history import (
     Status,
     Uploader,
 )
-from ppa_tools.archives.history.contents import mark_contents, ppas_without_contents
 from ppa_tools.archives.layout import Layout
 from ppa_tools.archives.leftovers import Leftover
 from ppa_tools.archives.outcomes import Outcome, Place, Wanted
 from ppa_tools.archives.publisher import Published
+from ppa_tools.archives.publishing import Publishing
 from ppa_tools.archives.reading import Event, Publication
 from ppa_tools.archives.repair import Repaired
 from ppa_tools.archives.rollback import Difference
@@ -136,13 +131,13 @@ class LocalArchive:
         self._keep_by_hash_s = keep_by_hash_s
         self._layout = Layout(root)
         self._pool = self._layout.pool
-        self._sums = PlainSums()
         self.incoming = self._layout.incoming
         self.incoming_binaries = self._layout.incoming_binaries
         with explained(root):
             self._history = h.History(database) if database else h.open_history(self._layout.history_file)
             for directory in (self._pool.root, self.incoming, self.incoming_binaries, root / "public"):
                 directory.mkdir(parents=True, exist_ok=True)
+        self._publishing = Publishing(self._history, self._layout, clock, keep_by_hash_s)
 
     def close(self) -> None:
         """Close the history."""
@@ -172,7 +167,7 @@ class LocalArchive:
         """
         admin.check_names(address, series, architectures)
         keys = [uploader for data in uploaders for uploader in admin.read_uploaders(data)]
-        with self._alone(address):
+        with self._publishing.alone(address):
             key = self._first_key(address)
             with self._history.write() as conn:
                 now, ppa = self._clock(), h.find_ppa(conn, address)
@@ -195,7 +190,7 @@ class LocalArchive:
 
         A private PPA becomes public only with ``consent``. Raises UnknownPPA, and ArchiveError for what cannot be.
         """
-        with self._alone(address), self._history.write() as conn:
+        with self._publishing.alone(address), self._history.write() as conn:
             ppa = admin.find(conn, address)
             settings = replace(ppa.settings, **changes)
             admin.check_settings(settings, ppa.settings, consent=consent)
@@ -212,7 +207,7 @@ class LocalArchive:
 
     def delete_ppa(self, address: Address, *, by: str, why: str = "") -> None:
         """Delete a PPA with all it publishes. Its history, its keys and its names stay, should it come back."""
-        with self._alone(address):
+        with self._publishing.alone(address):
             with self._history.write() as conn:
                 ppa = admin.find(conn, address)
                 for one in h.list_series(conn, ppa):
@@ -220,11 +215,11 @@ class LocalArchive:
                     h.mark_series_deleted(conn, one, self._clock())
                 h.remove_names(conn, ppa.id, None, self._clock())
                 h.mark_ppa_deleted(conn, ppa, self._clock())
-            self._remove_served(ppa)
+            self._publishing.remove_served(ppa)
 
     def delete_series(self, address: Address, series: str, *, by: str, why: str = "") -> None:
         """Delete a series of a PPA with all that it publishes."""
-        with self._alone(address):
+        with self._publishing.alone(address):
             with self._history.write() as conn:
                 ppa = admin.find(conn, address)
                 one = admin.find_series(conn, ppa, series)
@@ -234,7 +229,7 @@ class LocalArchive:
 
     def remove_architecture(self, address: Address, series: str, architecture: str, *, by: str) -> None:
         """Publish a series for an architecture no more. Ends published; raises ArchiveError for its last one."""
-        with self._alone(address), self._history.write() as conn:
+        with self._publishing.alone(address), self._history.write() as conn:
             ppa = admin.find(conn, address)
             admin.remove_architecture(
                 conn, ppa, admin.find_series(conn, ppa, series), architecture, self._clock(), by
@@ -277,7 +272,7 @@ class LocalArchive:
 
     def add_key(self, address: Address, *, by: str) -> str:
         """Begin a rotation: a new key signs beside the others; its fingerprint. Ends published."""
-        with self._alone(address):
+        with self._publishing.alone(address):
             key = openpgp.create_key(self._layout.key_home(address), f"Embedded archive {address}").fingerprint
             with self._history.write() as conn:
                 ppa = admin.find(conn, address)
@@ -288,7 +283,7 @@ class LocalArchive:
 
     def retire_key(self, address: Address, fingerprint: str, *, by: str) -> None:
         """End a rotation: a key signs no more. Ends published; raises ArchiveError for the last one."""
-        with self._alone(address), self._history.write() as conn:
+        with self._publishing.alone(address), self._history.write() as conn:
             ppa = admin.find(conn, address)
             if fingerprint not in ppa.key_fingerprints:
                 raise ArchiveError(f"{address} is not signed by {fingerprint}")
@@ -575,19 +570,11 @@ class LocalArchive:
 
         Raises ArchiveError with what to do when the disk refuses; readers then have what they had.
         """
-        with self._alone(address):
-            with self._history.read() as conn:
-                ppa = admin.find(conn, address)
-                known, now = h.list_series(conn, ppa), self._clock()
-                wanted = [one.name for one in known if force or one.is_due(ppa.settings, now)]
-            self._settle(ppa)
-            return tuple(self._publish_series(ppa, name, fresh=force) for name in wanted)
+        return self._publishing.publish(address, force=force)
 
     def publish_due(self) -> tuple[Published, ...]:
         """Publish what is due in all PPAs: what a crash left undone, and what will soon be no longer valid."""
-        with self._history.read() as conn:
-            addresses = [ppa.address for ppa in h.due_ppas(conn, self._clock())]
-        return tuple(one for address in addresses for one in self.publish(address))
+        return self._publishing.publish_due()
 
     def publish_contents(self, address: Address, *, until: Callable[[], bool] = lambda: False) -> tuple[str, ...]:
         """Write and publish the Contents of the series in which they lag behind; others may publish meanwhile.
@@ -595,20 +582,11 @@ class LocalArchive:
         Stops early, with nothing published, once ``until`` is true. Returns which packages have no lines because
         their files cannot be listed, and why. Raises ArchiveError.
         """
-        with explained(self.root), locked(self._layout.contents_lock_file(address)):
-            with self._history.read() as conn:
-                series = h.list_series(conn, admin.find(conn, address))
-            lagging = [one for one in series if one.contents_generation != one.generation]
-            room = contents.make_room(self._layout.contents_room(address))
-            return tuple(
-                problem for one in lagging for problem in self._publish_contents(address, one, room, until)
-            )
+        return self._publishing.publish_contents(address, until=until)
 
     def publish_lagging_contents(self, *, until: Callable[[], bool] = lambda: False) -> tuple[str, ...]:
         """``publish_contents`` of every PPA that has some to write."""
-        with self._history.read() as conn:
-            addresses = [ppa.address for ppa in ppas_without_contents(conn)]
-        return tuple(problem for address in addresses for problem in self.publish_contents(address, until=until))
+        return self._publishing.publish_lagging_contents(until=until)
 
     # Upkeep
 
@@ -645,60 +623,7 @@ class LocalArchive:
 
     def directory_of(self, ppa: PPA) -> Path:
         """The directory of a PPA as it is served; private ones lie apart, where no plain web server looks."""
-        return self._layout.served(ppa.address, private=ppa.settings.private)
-
-    def _publish_contents(
-        self, address: Address, series: Series, room: Path, until: Callable[[], bool]
-    ) -> tuple[str, ...]:
-        problems = contents.list_files(self._history, self._pool, series.id, until)
-        if until():
-            return problems
-        written = contents.write_contents(self._history, series, room)
-        with self._alone(address):
-            with self._history.read() as conn:
-                ppa = admin.find(conn, address)
-                if h.find_series(conn, ppa, series.name) is None:
-                    return ()  # it was deleted meanwhile
-            self._settle(ppa)
-            directory = self.directory_of(ppa) / "dists" / series.name
-            if not contents.stand(directory, written):
-                contents.place_contents(directory, written)
-                self._publish_series(ppa, series.name, contents=written.listed)
-            with self._history.write() as conn:
-                mark_contents(conn, series.id, written.generation)
-        return problems
-
-    def _publish_series(
-        self, ppa: PPA, name: str, *, fresh: bool = False, contents: Sequence[indexes.Listed] | None = None
-    ) -> Published:
-        home, keys = self._layout.key_home(ppa.address), ppa.key_fingerprints
-
-        def sign(release: bytes) -> tuple[bytes, bytes]:
-            with ThreadPoolExecutor(1) as beside:
-                detached = beside.submit(openpgp.detach_sign, home, keys, release)
-                return openpgp.clearsign(home, keys, release), detached.result()
-
-        return publisher.publish_series(
-            self._history,
-            self._pool,
-            publisher.Target(self.directory_of(ppa), self._layout.block_cache(ppa.address), self._sums),
-            ppa,
-            name,
-            sign,
-            self._clock(),
-            self._keep_by_hash_s,
-            contents=contents,
-            fresh=fresh,
-        )
-
-    @contextlib.contextmanager
-    def _alone(self, address: Address) -> Iterator[None]:
-        """Hold a PPA's lock; raises ArchiveError when the disk refuses, or the keys are of no use."""
-        try:
-            with explained(self.root), locked(self._layout.lock_file(address)):
-                yield
-        except openpgp.OpenPGPError as error:
-            raise ArchiveError(f"the keys of {address} cannot be used now: {error}") from error
+        return self._publishing.directory_of(ppa)
 
     @contextlib.contextmanager
     def _copied(self, directory: Path) -> Iterator[Path]:
@@ -709,22 +634,6 @@ class LocalArchive:
                     raise UploadRefused(f"{path.name} is no plain file")
                 shutil.copyfile(path, Path(name) / path.name)
             yield Path(name)
-
-    def _settle(self, ppa: PPA) -> None:
-        """Have a PPA's files lie where its being private or public wants them; the caller holds its lock."""
-        here = self._layout.served(ppa.address, private=ppa.settings.private)
-        there = self._layout.served(ppa.address, private=not ppa.settings.private)
-        if there.is_dir():
-            if here.is_dir():
-                shutil.rmtree(here)
-            here.parent.mkdir(parents=True, exist_ok=True)
-            there.rename(here)
-
-    def _remove_served(self, ppa: PPA) -> None:
-        for private in (False, True):
-            directory = self._layout.served(ppa.address, private=private)
-            if directory.is_dir():
-                shutil.rmtree(directory)
 
     def _end_and_publish(
         self,
