@@ -73,6 +73,7 @@ from ppa_tools.archives.publishing import Publishing
 from ppa_tools.archives.reading import Event, Publication
 from ppa_tools.archives.repair import Repaired
 from ppa_tools.archives.rollback import Difference
+from ppa_tools.publication import File
 
 __all__ = [
     "PPA",
@@ -551,6 +552,23 @@ class LocalArchive:
             ppa = admin.find(conn, address)
             wanted = {"series": series, "source": source, "sources": sources, "version": version}
             return reading.publications(conn, ppa, **wanted, active=active)  # type: ignore[arg-type]
+
+    def sources(
+        self, address: Address, *, names: Collection[str] | None = None, active: bool = False
+    ) -> tuple[SourcePublication, ...]:
+        """Source publications alone, the newest last: quick, however many they are; None means any."""
+        with self._history.read() as conn:
+            return h.select_source_publications(conn, admin.find(conn, address), sources=names, active=active)
+
+    def source_files(self, address: Address, release_ids: Collection[int]) -> dict[int, tuple[File, ...]]:
+        """Where the files of source releases lie, as far as they are kept."""
+        with self._history.read() as conn:
+            return reading.source_files(conn, admin.find(conn, address), self._layout, release_ids)
+
+    def binary_files(self, address: Address, release_ids: Collection[int]) -> dict[int, tuple[File, ...]]:
+        """Where the packages of binary releases lie, as far as they are kept."""
+        with self._history.read() as conn:
+            return reading.binary_files(conn, admin.find(conn, address), self._layout, release_ids)
 
     def history(self, address: Address, *, series: str = "", source: str = "") -> tuple[Event, ...]:
         """What happened to a PPA's packages, oldest first."""

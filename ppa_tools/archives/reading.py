@@ -9,17 +9,23 @@ from sqlalchemy.engine import Connection
 
 from ppa_tools.address import Address
 from ppa_tools.archives import history as h
+from ppa_tools.archives.layout import Layout
 from ppa_tools.archives.words import days_in_words, size_in_words
 from ppa_tools.debversion import version_key
+from ppa_tools.publication import File
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A source version in a series with its binaries; ``built_on``: the builds that have come."""
+    """A source version in a series with its binaries; ``built_on``: the builds that have come.
+
+    ``architectures`` are the words of its source's Architecture field.
+    """
 
     source: h.SourcePublication
     binaries: tuple[h.BinaryPublication, ...]
     built_on: tuple[str, ...]
+    architectures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ def publications(
     )
     release_ids = None if sources is None else {one.release_id for one in rows}
     built = h.built_architectures(conn, ppa, series=series, source=source, release_ids=release_ids)
+    words = h.source_architectures(conn, {one.release_id for one in rows})
     by_source: dict[tuple[str, str, str], list[h.BinaryPublication]] = {}
     for one in binaries:
         by_source.setdefault((one.series, one.source, one.source_version), []).append(one)
@@ -67,11 +74,33 @@ def publications(
             one,
             tuple(by_source.get((one.series, one.source, one.version), ())),
             built.get((one.series, one.release_id), ()),
+            words[one.release_id],
         )
         for one in reversed(rows)
     ]
     found.sort(key=lambda publication: version_key(publication.source.version), reverse=True)
     return tuple(sorted(found, key=lambda publication: (publication.source.series, publication.source.source)))
+
+
+def source_files(
+    conn: Connection, ppa: h.PPA, layout: Layout, release_ids: Collection[int]
+) -> dict[int, tuple[File, ...]]:
+    """The .dsc and the files it names, by source release; nothing where one of them is no longer kept."""
+    named = h.files_of_sources(conn, release_ids)
+    kept = _kept_files(conn, ppa, layout, {name for rows in named.values() for name, _ in rows})
+    return {
+        release_id: tuple(kept[name] for name, _ in sorted(rows)) if all(name in kept for name, _ in rows) else ()
+        for release_id, rows in named.items()
+    }
+
+
+def binary_files(
+    conn: Connection, ppa: h.PPA, layout: Layout, release_ids: Collection[int]
+) -> dict[int, tuple[File, ...]]:
+    """The package of each binary release; nothing where it is no longer kept."""
+    named = h.files_of_binaries(conn, release_ids)
+    kept = _kept_files(conn, ppa, layout, {name for name, _ in named.values()})
+    return {release_id: (kept[name],) if name in kept else () for release_id, (name, _) in named.items()}
 
 
 def events(conn: Connection, ppa: h.PPA, *, series: str, source: str) -> tuple[Event, ...]:
@@ -128,6 +157,21 @@ def settings_in_words(ppa: h.PPA) -> str:
             *([f"a Release valid for {days_in_words(its.valid_for_s)}"] if its.valid_for_s else []),
         )
     )
+
+
+def _kept_files(conn: Connection, ppa: h.PPA, layout: Layout, names: Collection[str]) -> dict[str, File]:
+    """Where files of a PPA lie: under their names, or where the PPA no longer serves them as blobs."""
+    served = layout.served(ppa.address, private=ppa.settings.private)
+    return {
+        one.name: File(
+            one.name,
+            str(layout.pool.blob(one.sha256) if one.removed else served / one.pool_path),
+            one.sha256,
+            one.size_bytes,
+        )
+        for one in h.names_in_ppa(conn, ppa.id, names).values()
+        if not one.expired
+    }
 
 
 def _events(
