@@ -1,0 +1,1 @@
+"""What apt would make of archives put together: its choices, its solver's verdicts, clashing files, closures."""

@@ -1,0 +1,132 @@
+"""Packages and Sources as plain values: a scanner that keeps the few fields that the tools ask about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+FOLD = "\x1f"
+"""Stands where a line of a field's value ended while a stanza is cut into fields."""
+
+
+class IndexDamaged(Exception):
+    """An index is not what it says that it is; the message names it, and the place."""
+
+
+class BinaryPackage(NamedTuple):
+    """A stanza of Packages; relations are as they stand there, and "" where there are none."""
+
+    package: str
+    version: str
+    architecture: str
+    source: str
+    source_version: str
+    multi_arch: str
+    provides: str
+    pre_depends: str
+    depends: str
+    conflicts: str
+    breaks: str
+    replaces: str
+    file_name: str
+    size_bytes: int
+    sha256: str
+
+
+class SourcePackage(NamedTuple):
+    """A stanza of Sources; ``binaries`` are the names of the packages that it builds."""
+
+    source: str
+    version: str
+    architectures: tuple[str, ...]
+    binaries: tuple[str, ...]
+    build_depends: str
+    build_depends_arch: str
+    build_depends_indep: str
+    build_conflicts: str
+    build_conflicts_arch: str
+    build_conflicts_indep: str
+    dsc_sha256: str
+
+
+def scan_packages(text: str, what: str) -> list[BinaryPackage]:
+    """The stanzas of a Packages index; raises IndexDamaged, naming ``what`` and the stanza."""
+    found = []
+    for number, fields in _stanzas(text):
+        get = fields.get
+        package, version = get("Package", "").strip(), get("Version", "").strip()
+        size = get("Size", " 0").strip()
+        if not package or not version or not size.isdecimal():
+            raise IndexDamaged(f"{what}: stanza {number} has no Package, no Version, or a Size that is no number")
+        source, source_version = package, version
+        if told := get("Source"):
+            source, _, inside = told.strip().partition(" ")
+            source_version = inside.strip("() ") or version
+        found.append(
+            BinaryPackage(
+                package,
+                version,
+                get("Architecture", "").strip(),
+                source,
+                source_version,
+                get("Multi-Arch", "").strip(),
+                _unfold(get("Provides", "")),
+                _unfold(get("Pre-Depends", "")),
+                _unfold(get("Depends", "")),
+                _unfold(get("Conflicts", "")),
+                _unfold(get("Breaks", "")),
+                _unfold(get("Replaces", "")),
+                get("Filename", "").strip(),
+                int(size),
+                get("SHA256", "").strip(),
+            )
+        )
+    return found
+
+
+def scan_sources(text: str, what: str) -> list[SourcePackage]:
+    """The stanzas of a Sources index; raises IndexDamaged, naming ``what`` and the stanza."""
+    found = []
+    for number, fields in _stanzas(text):
+        get = fields.get
+        source, version = get("Package", "").strip(), get("Version", "").strip()
+        if not source or not version:
+            raise IndexDamaged(f"{what}: stanza {number} has no Package or no Version")
+        found.append(
+            SourcePackage(
+                source,
+                version,
+                tuple(get("Architecture", "").split()),
+                tuple(_unfold(get("Binary", "")).replace(",", " ").split()),
+                _unfold(get("Build-Depends", "")),
+                _unfold(get("Build-Depends-Arch", "")),
+                _unfold(get("Build-Depends-Indep", "")),
+                _unfold(get("Build-Conflicts", "")),
+                _unfold(get("Build-Conflicts-Arch", "")),
+                _unfold(get("Build-Conflicts-Indep", "")),
+                _dsc_sha256(get("Checksums-Sha256", "")),
+            )
+        )
+    return found
+
+
+def _stanzas(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each stanza's number, from 1, and its fields; a folded value has FOLD where its lines end."""
+    number = 0
+    for stanza in text.replace(FOLD, "").replace("\n ", FOLD).replace("\n\t", FOLD).split("\n\n"):
+        fields = {name: value for name, _, value in [line.partition(":") for line in stanza.split("\n")]}
+        fields.pop("", None)
+        if fields:
+            number += 1
+            yield number, fields
+
+
+def _unfold(value: str) -> str:
+    return value.replace(FOLD, " ").strip() if value else ""
+
+
+def _dsc_sha256(checksums: str) -> str:
+    for line in checksums.split(FOLD):
+        if line.endswith(".dsc"):
+            return line.split()[0]
+    return ""
