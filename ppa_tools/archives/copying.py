@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.engine import Connection
 
+from ppa_tools.address import Address
 from ppa_tools.archives import history as h
 from ppa_tools.archives.accept import over_quota, over_the_limit
 from ppa_tools.archives.domination import Arrival, Build, Plan, Standing, builds_for, plan_arrival
@@ -19,15 +20,20 @@ from ppa_tools.archives.outcomes import Outcome, Place, Wanted
 from ppa_tools.archives.pool import pool_directory
 from ppa_tools.debversion import version_key
 
+COPIED_FROM = "copied from"
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A source that is to be copied, and all that belongs to it where it is."""
+    """A source that is to be published, and all that belongs to it where it comes from.
 
-    publication: h.SourcePublication
+    ``architectures`` are the words of its Architecture field; ``binaries`` name the index that they came from.
+    """
+
+    source: h.NewSource
     architectures: tuple[str, ...]
     built_on: tuple[str, ...]
-    binaries: tuple[h.BinaryPublication, ...]
+    binaries: tuple[h.NewBinary, ...]
     files: Mapping[str, h.NameInPPA]
 
 
@@ -65,24 +71,54 @@ def copy(
 
     Raises ChangeRefused, which names every package that stands in the way, and why.
     """
-    candidates = _find_candidates(conn, source, wanted, binaries=binaries)
-    sides = _look_at(conn, destination, candidates)
+    because = words_of_origin(source.ppa.address, source.series.name, why)
+    candidates = _find_candidates(conn, source, wanted, because, binaries=binaries)
     known = source.series.architectures
+    change, done = settle(conn, destination, candidates, known, binaries=binaries, because=because, now=now, by=by)
+    if change is not None:
+        with_binaries = [one.source.release_id for one in candidates if one.binaries]
+        h.copy_builds(conn, change, source.series.id, with_binaries)
+    return done
+
+
+def words_of_origin(address: Address, series: str, why: str) -> str:
+    """Why a copy is there, as histories tell it."""
+    origin = f"{COPIED_FROM} {address} {series}"
+    return f"{origin}: {why}" if why else origin
+
+
+def settle(
+    conn: Connection,
+    destination: Place,
+    candidates: Sequence[Candidate],
+    source_architectures: Sequence[str],
+    *,
+    binaries: bool,
+    because: str,
+    now: float,
+    by: str,
+) -> tuple[h.Change | None, tuple[Outcome, ...]]:
+    """Judge candidates, and publish them all: the change this was, None where nothing changed, and the outcomes.
+
+    Raises ChangeRefused, which names every package that stands in the way, and why.
+    """
+    sides = _look_at(conn, destination, candidates)
     judged = [
-        judge(candidate, side, destination, known, binaries=binaries)
+        judge(candidate, side, destination, source_architectures, binaries=binaries)
         for candidate, side in zip(candidates, sides, strict=True)
     ]
     if refused := [f"{_name(one.candidate)}: {one.why_not}" for one in judged if one.why_not]:
         raise ChangeRefused(f"nothing was copied to {destination.ppa.address}", refused)
     to_do = [one for one in judged if not one.is_there or one.plan.visible]
+    change = None
     if to_do:
-        _carry_out(conn, source, destination, list(zip(judged, sides, strict=True)), now, by, why)
+        change = _carry_out(conn, destination, list(zip(judged, sides, strict=True)), because, now, by)
     done = {id(one) for one in to_do}
-    return tuple(
+    return change, tuple(
         Outcome(
             destination.series.name,
-            one.candidate.publication.source,
-            one.candidate.publication.version,
+            one.candidate.source.source,
+            one.candidate.source.version,
             "copied" if id(one) in done else "already there",
             len(one.plan.visible),
         )
@@ -100,9 +136,9 @@ def judge(
 ) -> Judgement:
     """Decide on one package; ``place`` is where it goes to, ``source_architectures`` what it was built for."""
     nothing = Plan((), (), ())
-    publication, architectures = candidate.publication, place.series.architectures
+    source, architectures = candidate.source, place.series.architectures
     active = [one for one in side.publications if _is_active(one)]
-    is_there = any(one.version == publication.version for one in active)
+    is_there = any(one.version == source.version for one in active)
     if why_not := _why_not(candidate, side, active, source_architectures, binaries=binaries):
         return Judgement(candidate, is_there, nothing, why_not)
     arrivals = {
@@ -112,8 +148,8 @@ def judge(
         if index in architectures
     }
     outdated = () if is_there else over_the_limit(active, place.ppa.settings.versions - 1)
-    beside = frozenset(one.version for one in active if one.id not in outdated) - {publication.version}
-    build = Build(publication.source, publication.version, candidate.built_on, candidate.architectures, beside)
+    beside = frozenset(one.version for one in active if one.id not in outdated) - {source.version}
+    build = Build(source.source, source.version, candidate.built_on, candidate.architectures, beside)
     try:
         plan = plan_arrival(build, sorted(arrivals, key=_order), side.standing)
     except UploadRefused as error:
@@ -130,7 +166,7 @@ def _why_not(
     binaries: bool,
 ) -> str:
     """The rule that a copy would break, in words; "" where it breaks none."""
-    version = candidate.publication.version
+    version = candidate.source.version
     for name, file in sorted(candidate.files.items()):
         there = side.names.get(name)
         if there is not None and there.sha256 != file.sha256:
@@ -155,7 +191,7 @@ def _why_not(
 
 
 def _find_candidates(
-    conn: Connection, place: Place, wanted: Sequence[Wanted] | None, *, binaries: bool
+    conn: Connection, place: Place, wanted: Sequence[Wanted] | None, because: str, *, binaries: bool
 ) -> list[Candidate]:
     names = None if wanted is None else [one.source for one in wanted]
     found = h.select_source_publications(conn, place.ppa, series=place.series.name, sources=names)
@@ -171,10 +207,10 @@ def _find_candidates(
     known = h.names_in_ppa(conn, place.ppa.id, every)
     return [
         Candidate(
-            one,
+            h.NewSource(one.release_id, one.source, one.version, because, one.id),
             words[one.release_id],
             built.get((place.series.name, one.release_id), ()),
-            its[one.id],
+            tuple(_new_binary(row, because) for row in its[one.id]),
             {
                 name: known[name]
                 for name in (
@@ -236,7 +272,7 @@ def _of_source(
 
 
 def _look_at(conn: Connection, place: Place, candidates: Sequence[Candidate]) -> list[Destination]:
-    names = [one.publication.source for one in candidates]
+    names = [one.source.source for one in candidates]
     series = place.series.name
     publications: dict[str, list[h.SourcePublication]] = defaultdict(list)
     for one in h.select_source_publications(conn, place.ppa, series=series, sources=names):
@@ -261,10 +297,10 @@ def _look_at(conn: Connection, place: Place, candidates: Sequence[Candidate]) ->
     known = h.names_in_ppa(conn, place.ppa.id, {name for one in candidates for name in one.files})
     return [
         Destination(
-            tuple(publications[one.publication.source]),
+            tuple(publications[one.source.source]),
             tuple(
                 {
-                    **by_source[one.publication.source],
+                    **by_source[one.source.source],
                     **{key: row for its in one.binaries for key, row in by_package[its.package].items()},
                 }.values()
             ),
@@ -276,44 +312,34 @@ def _look_at(conn: Connection, place: Place, candidates: Sequence[Candidate]) ->
 
 def _carry_out(
     conn: Connection,
-    source: Place,
     destination: Place,
     judged: Sequence[tuple[Judgement, Destination]],
+    because: str,
     now: float,
     by: str,
-    why: str,
-) -> None:
-    origin = f"copied from {source.ppa.address} {source.series.name}"
-    because = f"{origin}: {why}" if why else origin
-    fresh = [(one, side) for one, side in judged if not one.is_there]
+) -> h.Change:
+    fresh = [(one.candidate.source, side) for one, side in judged if not one.is_there]
     _name_files(conn, destination.ppa, [one.candidate for one, _ in judged])
     change = h.begin_change(conn, destination.series, now, by, "copy", because)
-    ids = h.add_sources(
-        conn,
-        change,
-        [h.NewSource(pub.release_id, pub.source, pub.version, because, pub.id) for pub in _publications(fresh)],
-    )
+    ids = h.add_sources(conn, change, [source for source, _ in fresh])
     keep = destination.ppa.settings.versions - 1
-    for one, side in fresh:
-        pub = one.candidate.publication
+    for source, side in fresh:
         active = [row for row in side.publications if _is_active(row)]
         ended = over_the_limit(active, keep)
-        h.end_sources(conn, change, ended, h.Status.SUPERSEDED, f"{pub.version} has come", ids[pub.source])
-    new = [binary for one, _ in judged for binary in _new_binaries(one, because)]
+        h.end_sources(conn, change, ended, h.Status.SUPERSEDED, f"{source.version} has come", ids[source.source])
+    new = [binary for one, _ in judged for binary in _new_binaries(one)]
     successors = h.add_binaries(conn, change, new)
     for one, _ in judged:
-        pub = one.candidate.publication
         for row in one.plan.ended:
             successor = successors.get((row.index, row.package))
-            why_ended = f"{pub.source} {pub.version} has come"
+            why_ended = f"{_name(one.candidate)} has come"
             h.end_binaries(conn, change, [row.id], h.Status.SUPERSEDED, why_ended, successor)
-    with_binaries = [one.candidate.publication.release_id for one, _ in judged if one.candidate.binaries]
-    h.copy_builds(conn, change, source.series.id, with_binaries)
+    return change
 
 
 def _name_files(conn: Connection, ppa: h.PPA, candidates: Sequence[Candidate]) -> None:
     named = [
-        (name, file.sha256, f"{pool_directory(one.publication.source)}/{name}", file.size_bytes)
+        (name, file.sha256, f"{pool_directory(one.source.source)}/{name}", file.size_bytes)
         for one in candidates
         for name, file in one.files.items()
     ]
@@ -322,25 +348,24 @@ def _name_files(conn: Connection, ppa: h.PPA, candidates: Sequence[Candidate]) -
     h.name_files(conn, ppa.id, named)
 
 
-def _new_binaries(one: Judgement, because: str) -> Iterable[h.NewBinary]:
+def _new_binaries(one: Judgement) -> Iterable[h.NewBinary]:
     rows = {(row.package, row.architecture): row for row in one.candidate.binaries}
     for arrival in one.plan.visible:
-        row = rows[arrival.package, arrival.architecture]
-        yield h.NewBinary(
-            arrival.index,
-            row.release_id,
-            row.package,
-            row.version,
-            row.architecture,
-            row.source,
-            row.source_version,
-            because,
-            row.id,
-        )
+        yield replace(rows[arrival.package, arrival.architecture], index_architecture=arrival.index)
 
 
-def _publications(judged: Sequence[tuple[Judgement, Destination]]) -> list[h.SourcePublication]:
-    return [one.candidate.publication for one, _ in judged]
+def _new_binary(row: h.BinaryPublication, because: str) -> h.NewBinary:
+    return h.NewBinary(
+        row.index_architecture,
+        row.release_id,
+        row.package,
+        row.version,
+        row.architecture,
+        row.source,
+        row.source_version,
+        because,
+        row.id,
+    )
 
 
 def _order(arrival: Arrival) -> tuple[str, str, str]:
@@ -348,4 +373,4 @@ def _order(arrival: Arrival) -> tuple[str, str, str]:
 
 
 def _name(candidate: Candidate) -> str:
-    return f"{candidate.publication.source} {candidate.publication.version}"
+    return f"{candidate.source.source} {candidate.source.version}"
