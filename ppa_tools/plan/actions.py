@@ -25,8 +25,9 @@ class Action:
 
     A copy takes ``source`` at ``version`` from ``from_series`` to ``to_series`` of ``archive``, where it replaces
     ``replaces`` ("" where nothing was). A deletion takes it from ``to_series`` of ``archive``. ``key`` is the
-    publication that is copied, or goes, as its own archive knows it. ``reason`` says why: of what is skipped or
-    blocked always.
+    publication that is copied, or goes, as its own archive knows it; a deletion with the key of a copy waits until
+    that has arrived. ``latest`` says of a copy that it is the newest active version where it comes from.
+    ``reason`` says why: of what is skipped or blocked always.
     """
 
     kind: Kind
@@ -39,6 +40,7 @@ class Action:
     reason: str = ""
     with_binaries: bool = True
     key: str = ""
+    latest: bool = True
 
     @property
     def changes_something(self) -> bool:
