@@ -153,6 +153,27 @@ def verify_clearsigned(text: bytes, keyring: bytes) -> Signed:
         return Signed(payload.read_bytes(), good["VALIDSIG"][10], int(good["VALIDSIG"][3]))
 
 
+def text_of(message: bytes) -> bytes:
+    """What a message says, whoever signed it, or nobody: only for bytes that are vouched for in another way.
+
+    What ``verify_clearsigned`` gives of the same message is the same, to the byte. Raises SignatureRefused for one
+    that is more than a signed message.
+    """
+    if BEGIN_SIGNED not in message:
+        return message
+    _refuse_other_text(message)
+    with tempfile.TemporaryDirectory(prefix="gpgv-") as name:
+        room = Path(name)
+        (room / "text").write_bytes(message)
+        (room / "keyring").touch()
+        argv = ["gpgv", "--homedir", name, "--keyring", f"{name}/keyring", "--output", f"{name}/payload"]
+        finished = _call([*argv, "--", f"{name}/text"], room)
+        payload = room / "payload"
+        if not payload.is_file():
+            raise SignatureRefused(f"it cannot be read: {_last_words(finished.stderr)}")
+        return payload.read_bytes()
+
+
 def verify_detached(data: bytes, signature: bytes, keyring: bytes) -> Signed:
     """``data``, once a detached signature of it holds against a key of ``keyring``; as ``verify_clearsigned``."""
     with tempfile.TemporaryDirectory(prefix="gpgv-") as name:
