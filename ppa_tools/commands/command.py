@@ -1,0 +1,107 @@
+"""A command as an object: its arguments, its help with examples, and the one way in which all are run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ppa_tools.archives.door import DoorError
+from ppa_tools.commands.ends import EXIT_WORDS, CommandError, Exit, judged
+
+HELP_WIDTH = 79
+INTERRUPTED_READING = "interrupted; nothing was being changed"
+INTERRUPTED_CHANGING = (
+    "interrupted: give the same command again to go on.\n"
+    "  What was asked for is in the journal, and is not asked for a second time."
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """What somebody gives, and what comes of it."""
+
+    words: str
+    what: str
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in two lines what is wrong, instead of half a screen of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with what is wrong, and where to read on."""
+        self.exit(Exit.USAGE, f"{self.prog}: {message}\n  `{self.prog} --help` shows what it takes.\n")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. Called, it runs with the process's arguments, and returns the exit status.
+
+    ``name`` is what it is installed as; ``ppa`` knows it without the ``ppa-``. ``run`` returns an exit status, or
+    raises CommandError or DoorError. ``changes`` says whether it may change an archive.
+    """
+
+    name: str
+    summary: str
+    description: str
+    examples: tuple[Example, ...]
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    changes: bool = False
+
+    @property
+    def short(self) -> str:
+        """Its name as a word after ``ppa``."""
+        return self.name.removeprefix("ppa-")
+
+    def parser(self, prog: str = "") -> argparse.ArgumentParser:
+        """Its parser, with help and examples; ``prog`` is what it is called as."""
+        parser = Parser(prog=prog or self.name, **self.words)
+        self.configure(parser)
+        return parser
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What makes a parser's help, for ``ArgumentParser`` and ``add_parser``."""
+        return {
+            "description": f"{self.summary[0].upper()}{self.summary[1:]}.\n\n{_folded(self.description)}",
+            "epilog": f"Examples:\n{self._examples_text()}\n\nExit status:\n{_ends_text()}",
+            "formatter_class": argparse.RawDescriptionHelpFormatter,
+            "allow_abbrev": False,
+        }
+
+    def __call__(self, argv: Sequence[str] | None = None, prog: str = "") -> int:
+        """Run it; errors are told on standard error, without tracebacks."""
+        words = list(sys.argv[1:] if argv is None else argv)
+        parser = self.parser(prog)
+        try:
+            return int(self.run(parser.parse_intermixed_args(words)))
+        except CommandError as error:
+            return self._failed(error.status, str(error))
+        except DoorError as error:
+            return self._failed(*judged(error))
+        except KeyboardInterrupt:
+            return self._failed(Exit.INTERRUPTED, INTERRUPTED_CHANGING if self.changes else INTERRUPTED_READING)
+        except BrokenPipeError:  # whoever read the output has gone: nobody is left to be told
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return Exit.BROKEN_PIPE
+
+    def _failed(self, status: Exit, message: str) -> int:
+        sys.stdout.flush()
+        print(f"{self.name}: {message}", file=sys.stderr)
+        return status
+
+    def _examples_text(self) -> str:
+        return "\n".join(f"  {one.words}\n      {one.what}" for one in self.examples)
+
+
+def _folded(text: str) -> str:
+    return "\n\n".join(textwrap.fill(one, HELP_WIDTH) for one in text.split("\n\n"))
+
+
+def _ends_text() -> str:
+    return "\n".join(f"  {status:<4d}{words}" for status, words in EXIT_WORDS.items())

@@ -1,0 +1,83 @@
+"""The archives that a command has open: each opened once, read side by side, closed at the end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from ppa_tools.address import Address
+from ppa_tools.archives.door import Archive
+from ppa_tools.archives.words import size_in_words
+from ppa_tools.commands.output import counted, note
+from ppa_tools.publication import Side
+
+MOST_AT_ONCE = 8
+
+T = TypeVar("T")
+
+
+class Session:
+    """Opens archives as the arguments say (``arguments.add_archives``)."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._open: dict[Address, Archive] = {}
+
+    def archive(self, address: Address) -> Archive:
+        """An archive, opened when it is first asked for; raises NotThere, NoRights, Unreachable."""
+        if address not in self._open:
+            from ppa_tools.archives.opening import Options, open_archive
+
+            options = Options(instance=self._args.instance, local_archive=self._args.local_archive)
+            self._open[address] = open_archive(address, options)
+        return self._open[address]
+
+    def each(self, addresses: Sequence[Address], ask: Callable[[Archive], T]) -> list[T]:
+        """What each of several archives answers; they are asked at the same time."""
+        archives = {one: self.archive(one) for one in addresses}
+        if len(archives) == 1:
+            answer = ask(*archives.values())
+            return [answer for _ in addresses]
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(MOST_AT_ONCE, len(archives))) as threads:
+            answers = dict(zip(archives, threads.map(ask, archives.values()), strict=True))
+        return [answers[one] for one in addresses]
+
+    def sides(self, addresses: Sequence[Address], *, with_past: bool) -> list[Side]:
+        """What several archives hold."""
+        return self.each(addresses, lambda archive: archive.side(with_past=with_past))
+
+    def close(self) -> None:
+        """Close what is open, and say what it has cost where that was asked for."""
+        for archive in self._open.values():
+            archive.close()
+        if self._args.stats:
+            for address, archive in self._open.items():
+                note(f"{address}: {stats_text(archive)}")
+
+
+@contextlib.contextmanager
+def session(args: argparse.Namespace) -> Iterator[Session]:
+    """Archives that are closed at the end, however it comes."""
+    one = Session(args)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def stats_text(archive: Archive) -> str:
+    """What talking to an archive has cost so far."""
+    stats = archive.stats
+    parts = [
+        counted(stats.requests, "request"),
+        f"{size_in_words(stats.received_bytes)} received",
+        f"{size_in_words(stats.sent_bytes)} sent",
+        f"{stats.seconds:.2f} s waited for",
+    ]
+    if stats.retried:
+        parts.append(f"{stats.retried} repeated")
+    return ", ".join(parts)
