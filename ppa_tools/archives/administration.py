@@ -18,12 +18,14 @@ from ppa_tools.archives.compression import FORMS, PLAIN
 from ppa_tools.archives.control import ARCHITECTURE
 from ppa_tools.archives.errors import ArchiveError, UnknownPPA
 from ppa_tools.archives.outcomes import Wanted
+from ppa_tools.archives.words import in_a_line
 
 SERIES_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 RESERVED_OWNERS = ("api", "upload", "upload-binaries", "put")
 COMPRESSIONS = tuple(form for form in FORMS if form != PLAIN)
 TOKEN_BYTES = 24
+UID_LIMIT = 300
 
 
 def find(conn: Connection, address: Address) -> h.PPA:
@@ -131,7 +133,7 @@ def read_uploaders(data: bytes) -> tuple[h.Uploader, ...]:
     keys = openpgp.read_keys(data)
     if not keys:
         raise ArchiveError("an uploader's key is wanted, and this holds none that can be used")
-    return tuple(h.Uploader(key.fingerprint, key.uid, data) for key in keys)
+    return tuple(h.Uploader(key.fingerprint, in_a_line(key.uid, UID_LIMIT), data) for key in keys)
 
 
 def touch_all_series(conn: Connection, ppa: h.PPA, now: float, by: str, what: str, why: str) -> None:

@@ -19,8 +19,10 @@ from ppa_tools.archives.desk import Desk
 from ppa_tools.archives.errors import ArchiveError
 from ppa_tools.archives.incoming import Destination
 from ppa_tools.archives.local import LocalArchive
+from ppa_tools.archives.words import in_a_line
 
 READING_THREADS = 8
+ASKED_LIMIT = 300
 
 T = TypeVar("T")
 
@@ -41,9 +43,13 @@ class Service:
         reactor.callWhenRunning(self._reading.start)
         reactor.addSystemEventTrigger("during", "shutdown", self._reading.stop)
 
+    def look(self, work: Callable[..., T], *arguments: Any) -> defer.Deferred[T]:
+        """What ``work`` returns, which reads, in a thread."""
+        return deferToThreadPool(reactor, self._reading, work, *arguments)
+
     def answer(self, request: Request, work: Callable[[], Answer]) -> int:
         """Answer a request with what ``work`` returns, which reads, in a thread; its errors become answers."""
-        return self.answer_later(request, deferToThreadPool(reactor, self._reading, work))
+        return self.answer_later(request, self.look(work))
 
     def look_first(self, request: Request, look: Callable[[], T], resource: Callable[[T], Resource]) -> int:
         """Render the ``resource`` for what ``look`` finds, in a thread; errors become answers."""
@@ -53,7 +59,7 @@ class Service:
             if not gone:
                 request.render(resource(found))
 
-        looking = deferToThreadPool(reactor, self._reading, look)
+        looking = self.look(look)
         looking.addCallback(render).addErrback(self._answer_trouble, request, gone)
         return NOT_DONE_YET  # type: ignore[no-any-return]
 
@@ -92,7 +98,8 @@ class Service:
     def _explain(self, failure: Failure, request: Request) -> Answer:
         if isinstance(failure.value, ArchiveError):
             return explain(failure.value)
-        self.say(f"{request.method.decode()} {request.uri.decode()}: {failure.getTraceback()}")
+        asked = in_a_line(f"{request.method.decode('latin-1')} {request.uri.decode('latin-1')}", ASKED_LIMIT)
+        self.say(f"{asked}: {failure.getTraceback()}")
         return refusal(500, "the archive is in trouble; its log says more")
 
 

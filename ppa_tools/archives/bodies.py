@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote_to_bytes
 
+from twisted.internet import defer
 from twisted.web import http
 from twisted.web.server import Request
 
 from ppa_tools.address import Address, parse_address
+from ppa_tools.archives.administration import SERIES_NAME
 from ppa_tools.archives.checks import TEXT_LIMIT_BYTES
-from ppa_tools.archives.control import check_file_name
+from ppa_tools.archives.control import ARCHITECTURE, check_file_name
 from ppa_tools.archives.errors import (
     ArchiveError,
     TokenWanted,
@@ -31,7 +33,6 @@ from ppa_tools.archives.errors import (
     VersionNotNewer,
 )
 from ppa_tools.archives.incoming import UPLOAD_KEY, Destination, Incoming
-from ppa_tools.archives.local import LocalArchive
 
 DROPPED_BYTES = 64 << 10  # a refused body this short is read to its end, so that the answer surely arrives
 
@@ -145,10 +146,13 @@ class ArchiveRequest(Request):  # type: ignore[misc]
             super().gotLength(0)
             return
         # Twisted tells a request its method and path when the body has come; its channel knows them now.
-        self.content = body = self.gate.admit(self, self.channel._command, self.channel._path, length)
-        self._is_cut_off = body.refused is not None and (length is None or length > DROPPED_BYTES)
-        if self._is_cut_off and body.refused is not None:
-            self._cut_off(body.refused)
+        admitted = self.gate.admit(self, self.channel._command, self.channel._path, length)
+        if admitted.called:
+            admitted.addCallback(self._take, length)
+            return
+        self.channel.paused = True  # the gate looks something up; what comes meanwhile waits
+        self.channel.transport.pauseProducing()
+        admitted.addCallback(self._take, length).addCallback(self._read_on, self.channel)
 
     def process(self) -> None:
         """All has come: answer, unless that was done."""
@@ -159,6 +163,22 @@ class ArchiveRequest(Request):  # type: ignore[misc]
         """End the connection at once."""
         if self.channel is not None:
             self.channel.transport.abortConnection()
+
+    def _take(self, body: Body, length: int | None) -> None:
+        """Let the body come in, or say at once why it may not."""
+        if self.channel is None:
+            body.close()  # whoever sends it has hung up
+            return
+        self.content = body
+        self._is_cut_off = body.refused is not None and (length is None or length > DROPPED_BYTES)
+        if self._is_cut_off and body.refused is not None:
+            self._cut_off(body.refused)
+
+    def _read_on(self, _: None, channel: Any) -> None:
+        if self.channel is not None:
+            channel.paused = False
+            channel.transport.resumeProducing()
+            channel.dataReceived(b"")
 
     def _cut_off(self, answer: Answer) -> None:
         """Answer at once and hang up: nobody waits for gigabytes that are refused anyway."""
@@ -198,36 +218,41 @@ class Way:
         if len(segments) != (5 if self.for_binaries else 4):
             return None
         address = read_address(*segments[:2])
-        words = [segment.decode("ascii", "replace") for segment in segments[2:]]
-        if address is None or not UPLOAD_KEY.fullmatch(words[-1]):
+        series, *architectures, key = (segment.decode("ascii", "replace") for segment in segments[2:])
+        are_names = SERIES_NAME.fullmatch(series) and all(map(ARCHITECTURE.fullmatch, architectures))
+        if address is None or not are_names or not UPLOAD_KEY.fullmatch(key):
             return None
-        return Destination(address, words[0], words[1] if self.for_binaries else "source", words[-1])
+        return Destination(address, series, architectures[0] if architectures else "source", key)
 
 
 class OtherWay(Protocol):
     """A way in that has rules of its own."""
 
-    def admit(self, request: ArchiveRequest, path: list[bytes], length: int | None) -> Body:
-        """A place for a request's body, or one that has refused it already."""
+    def admit(self, request: ArchiveRequest, path: list[bytes], length: int | None) -> defer.Deferred[Body]:
+        """A place for a request's body, or one that has refused it already; never fails."""
 
 
 @dataclass(frozen=True, eq=False)
 class Gate:
     """Lets bodies in; ``ways`` by the first segment of their addresses, ``dropping`` for those with a ~."""
 
-    archive: LocalArchive
     ways: dict[bytes, Way]
     dropping: OtherWay
     _inside: dict[tuple[bytes, bool], dict[Body, ArchiveRequest]] = field(default_factory=dict)
 
-    def admit(self, request: ArchiveRequest, method: bytes, path: bytes, length: int | None) -> Body:
-        """A place for the request's body, or one that has refused it already."""
+    def admit(
+        self, request: ArchiveRequest, method: bytes, path: bytes, length: int | None
+    ) -> defer.Deferred[Body]:
+        """A place for the request's body, or one that has refused it already; never fails, and may wait."""
         segments = [unquote_to_bytes(segment) for segment in path.partition(b"?")[0].split(b"/")[1:]]
         if segments[0].startswith(b"~") and method == b"PUT":
             return self.dropping.admit(request, segments, length)
         way = self.ways.get(segments[0]) if method == b"PUT" else None
         if way is None:
-            return Body.refusing(refusal(413, "nothing is taken here"))
+            return defer.succeed(Body.refusing(refusal(413, "nothing is taken here")))
+        return defer.succeed(self._admit(request, way, segments, length))
+
+    def _admit(self, request: ArchiveRequest, way: Way, segments: list[bytes], length: int | None) -> Body:
         try:
             if (refused := self._judge(request, way, segments[1:], length)) is not None:
                 return Body.refusing(refused)
@@ -260,7 +285,6 @@ class Gate:
         if length > limit_bytes:
             return refusal(413, f"{name} may have {limit_bytes >> 20} MiB")
         check_file_name(name, "the upload")
-        self.archive.check_series(destination.address, destination.series)
         if not name.endswith(".changes"):
             way.incoming.check_expected(destination, name, length)
         return None

@@ -1,7 +1,8 @@
 """Where every upload is judged, whichever way it came: accepted and published, or refused and noted.
 
 A refusal is told to whoever sent the upload, to the log, to the PPA's record of refusals, and, when the signature
-held, to the uploader whose key it was: never to somebody that only the upload names.
+held, to the uploader whose key it was: never to somebody that only the upload names. Whoever has not signed as an
+uploader of a private PPA is told no more of it than of one that is not there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ppa_tools import openpgp
 from ppa_tools.address import Address
 from ppa_tools.archives.administration import SERIES_NAME
 from ppa_tools.archives.control import Changes
-from ppa_tools.archives.errors import ArchiveError
+from ppa_tools.archives.errors import ArchiveError, NoPlace, UnknownPPA, UploadRefused
 from ppa_tools.archives.local import LocalArchive, Receipt, Uploader
 
 WORKER = "farm worker"
@@ -72,7 +73,19 @@ class Desk:
     def read(self, sent: Sent) -> Changes:
         """What a .changes says, once a source's signature holds; raises UploadRefused and UnknownPPA."""
         is_source = not sent.architecture
-        return self.archive.read_changes(sent.address, sent.series, sent.text, sent.name, source=is_source)
+        try:
+            return self.archive.read_changes(sent.address, sent.series, sent.text, sent.name, source=is_source)
+        except (UploadRefused, UnknownPPA) as error:
+            if is_source and self._is_hidden_from(sent):
+                raise NoPlace(sent.address, str(error)) from error
+            raise
+
+    def find_earlier(self, address: Address, series: str, changes_sha256: str) -> Receipt | None:
+        """As ``LocalArchive.find_upload``; None for a place that is not there, too, as for one that is hidden."""
+        try:
+            return self.archive.find_upload(address, series, changes_sha256)
+        except UnknownPPA:
+            return None
 
     def accept(self, sent: Sent, directory: Path) -> Receipt:
         """Accept and publish a whole upload; raises UploadRefused and UnknownPPA.
@@ -92,8 +105,9 @@ class Desk:
             self._tell(sent, self.find_signer(sent), "")
         return receipt
 
-    def refuse(self, sent: Sent, reason: str) -> None:
+    def refuse(self, sent: Sent, why: ArchiveError) -> None:
         """Note that an upload is refused, and why."""
+        reason = why.reason if isinstance(why, NoPlace) else str(why)
         self.say(f"refused {sent.name} for {sent.address} {sent.series} (by {sent.via}): {reason}")
         try:
             signer = self.find_signer(sent)
@@ -106,13 +120,21 @@ class Desk:
 
     def find_signer(self, sent: Sent) -> Uploader | None:
         """The uploader whose key signed a .changes; None when the signature does not hold."""
-        known = self.archive.uploaders(sent.address)
         try:
+            known = self.archive.uploaders(sent.address)
             keyring = b"".join(uploader.public_key for uploader in known)
             signed = openpgp.verify_clearsigned(sent.text, keyring) if known else None
-        except openpgp.SignatureRefused:
+        except (openpgp.SignatureRefused, UnknownPPA):
             return None
         return next((one for one in known if signed and one.fingerprint == signed.fingerprint), None)
+
+    def _is_hidden_from(self, sent: Sent) -> bool:
+        """Whether a PPA is not there, or is private and none of its uploaders sent this."""
+        try:
+            ppa = self.archive.ppa(sent.address)
+        except UnknownPPA:
+            return True
+        return ppa.settings.private and self.find_signer(sent) is None
 
     def _tell(self, sent: Sent, signer: Uploader | None, reason: str) -> None:
         if signer is not None and self.notifier is not None:

@@ -223,7 +223,7 @@ class Dropbox:
             for target, pile in self._piles.items():
                 for one in pile.announced.values():
                     missing = ", ".join(pile.missing(one))
-                    self.desk.refuse(one.sent, f"the session ended before {missing} came")
+                    self.desk.refuse(one.sent, UploadRefused(f"the session ended before {missing} came"))
                 if pile.sizes and not pile.announced:
                     left = ", ".join(sorted(pile.sizes))
                     self.desk.say(f"dropped {left} for {target} (by {self.via}): no .changes came")
@@ -244,7 +244,7 @@ class Dropbox:
         try:
             return self._judge_upload(pile, sent, name)
         except (UploadRefused, UnknownPPA) as error:
-            self.desk.refuse(sent, str(error))
+            self.desk.refuse(sent, error)
             self._clear(pile, sent)
             raise
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet import defer, protocol, reactor
 from twisted.internet.threads import deferToThread
@@ -17,11 +17,18 @@ T = TypeVar("T")
 WORDS_LIMIT = 2000
 
 
+class Look(Protocol):
+    """Has ``work`` look something up in a thread that never waits behind uploads."""
+
+    def __call__(self, work: Callable[..., T], *arguments: Any) -> defer.Deferred[T]:
+        """What it found."""
+
+
 class Drops:
     """All sessions of a server."""
 
-    def __init__(self, boxes: Dropboxes) -> None:
-        self._boxes = boxes
+    def __init__(self, boxes: Dropboxes, look: Look) -> None:
+        self._boxes, self.look = boxes, look
         self._running: set[defer.Deferred[Any]] = set()
         self._open: set[Drop] = set()
 
@@ -85,7 +92,7 @@ class Drop:
 
     def find_target(self, path: tuple[str, ...]) -> defer.Deferred[Target]:
         """The place that a path means; fails with UnknownPPA."""
-        return self._drops.run(find_target, self.box.desk.archive, path)
+        return self._drops.look(find_target, self.box.desk.archive, path)
 
     def settle(self, arrival: Arrival) -> defer.Deferred[Any]:
         """What follows from a file that has come whole; fails as ``Dropbox.settle``."""

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ppa_tools.address import Address
+from ppa_tools.archives.words import in_a_line
+
+REASON_LIMIT = 1000
+
 
 class ArchiveError(Exception):
     """The archive cannot do what it was asked; the message says why."""
@@ -11,6 +16,17 @@ class ArchiveError(Exception):
 
 class UnknownPPA(ArchiveError):
     """There is no such PPA, or it has no such series."""
+
+
+class NoPlace(UnknownPPA):
+    """No PPA that whoever sent an upload may know of: none is there, or a private one that does not know them.
+
+    ``reason`` is what really is wrong: for the log and the record, not for whoever sent it.
+    """
+
+    def __init__(self, address: Address, reason: str) -> None:
+        super().__init__(f"there is no {address} here, or it is private and none of its uploaders has signed this")
+        self.reason = reason
 
 
 class TokenWanted(ArchiveError):
@@ -28,7 +44,13 @@ class ArchiveTrouble(ArchiveError):
 
 
 class UploadRefused(ArchiveError):
-    """An upload breaks a rule; the message is the reason. Sending it again changes nothing."""
+    """An upload breaks a rule; the message is the reason. Sending it again changes nothing.
+
+    A reason may quote what strangers wrote: whoever shows it gets a line of a bounded length.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(in_a_line(reason, REASON_LIMIT))
 
 
 class UploadNotOpen(ArchiveError):

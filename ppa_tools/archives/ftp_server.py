@@ -1,8 +1,9 @@
 """The way in for dput by FTP: anonymous, passive, and for writing only.
 
 A transfer is answered when it is known what became of it: 226 with "accepted", or 451 with the reason. (dput-ng
-takes any 5xx for a file that is there already: it keeps the reason to itself, goes on, and ends well.) Only the
-commands that upload clients need are there; nothing can be listed, read or renamed.
+takes any 5xx for a file that is there already: it keeps the reason to itself, goes on, and ends well. So whatever
+ends a transfer has a 4xx.) Only the commands that upload clients need are there; nothing can be listed, read or
+renamed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from twisted.internet import defer, error, protocol
 from twisted.protocols import ftp
 from twisted.python.failure import Failure
 
-from ppa_tools.archives.dropbox import NameNotTaken, NoRoom, TooLarge
+from ppa_tools.archives.dropbox import NoRoom, TooLarge
 from ppa_tools.archives.drops import Drop, Drops, Overflow
 from ppa_tools.archives.errors import ArchiveError
 from ppa_tools.archives.upload_paths import Target, is_on_the_way, segments_of
@@ -23,8 +24,7 @@ ANONYMOUS = ("anonymous", "ftp")
 COMMANDS = frozenset(
     "USER PASS QUIT FEAT SYST NOOP OPTS TYPE MODE STRU ALLO SITE PASV EPSV CWD CDUP PWD MKD STOR".split(" ")  # noqa: SIM905
 )
-CODES = ((NameNotTaken, 550), (TooLarge, 552), (NoRoom, 452))
-REFUSED = 451
+REFUSED, NO_ROOM, NO_PLACE = 451, 452, 550
 DATA_TIMEOUT_S = 30
 
 
@@ -160,7 +160,7 @@ class DropFTP(ftp.FTP):  # type: ignore[misc]
 
         if is_on_the_way(segments):
             return enter(None)
-        return self.drop.find_target(segments).addCallbacks(enter, self._explain, errbackArgs=(550,))
+        return self.drop.find_target(segments).addCallbacks(enter, self._explain, errbackArgs=(NO_PLACE,))
 
     def ftp_MKD(self, path: str) -> Any:  # noqa: N802 (Twisted's name)
         """Clients that make a directory before they go there are told that it is made."""
@@ -257,8 +257,7 @@ class DropFTP(ftp.FTP):  # type: ignore[misc]
     def _explain(self, failure: Failure, otherwise: int = REFUSED) -> None:
         if failure.check(error.ConnectionLost, error.ConnectionAborted):
             raise Answered(426, "the data connection broke")
-        code = next((code for kind, code in CODES if failure.check(kind)), otherwise)
-        raise Answered(code, self.drop.explain(failure))
+        raise Answered(NO_ROOM if failure.check(TooLarge, NoRoom) else otherwise, self.drop.explain(failure))
 
 
 class DropFTPFactory(protocol.ServerFactory):  # type: ignore[misc]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from twisted.internet import defer
 from twisted.python.failure import Failure
@@ -53,27 +54,20 @@ class PutBody(Body):
 class Puts:
     """The sessions of this way in: one for each token, client and target."""
 
-    def __init__(self, archive: LocalArchive, drops: Drops) -> None:
-        self._archive, self._drops = archive, drops
+    def __init__(self, drops: Drops, archive: LocalArchive) -> None:
+        self._drops, self._archive = drops, archive
         self._open: dict[Key, Drop] = {}
 
-    def admit(self, request: ArchiveRequest, path: list[bytes], length: int | None) -> Body:
-        """A place for a request's body, or one that has refused it already."""
+    def admit(self, request: ArchiveRequest, path: list[bytes], length: int | None) -> defer.Deferred[Body]:
+        """A place for a request's body, or one that has refused it already; the token is looked up in a thread."""
         try:
-            words = [segment.decode() for segment in path]
-            found = self._find(words[:-1], secret_of(request))
-            if found is None:
-                return Body.refusing(
-                    in_words(401, "a token that may upload to this PPA is wanted as the password")
-                )
-            if length is None:
-                return Body.refusing(in_words(411, "Content-Length is required"))
-            drop = self._session(request, *found)
-            return PutBody(drop, drop.box.begin(found[1], words[-1], length))
+            *directory, name = [segment.decode() for segment in path]
         except UnicodeDecodeError:
-            return Body.refusing(in_words(400, "a path in UTF-8 is wanted"))
-        except ArchiveError as error:
-            return Body.refusing(in_words(status_of(error), str(error)))
+            return defer.succeed(Body.refusing(in_words(400, "a path in UTF-8 is wanted")))
+        peer = request.channel.transport.getPeer().host
+        found: defer.Deferred[Any] = self._drops.look(self._find, directory, secret_of(request))
+        found.addCallback(self._begin, peer, name, length)
+        return found.addErrback(lambda failure: Body.refusing(_refusal(failure, self._drops)))
 
     def settle(self, body: PutBody) -> defer.Deferred[Answer]:
         """The answer to a file that has come whole."""
@@ -98,8 +92,15 @@ class Puts:
         except UnknownPPA:
             return None
 
-    def _session(self, request: ArchiveRequest, token: AccessToken, target: Target) -> Drop:
-        peer = request.channel.transport.getPeer().host
+    def _begin(self, found: tuple[AccessToken, Target] | None, peer: str, name: str, length: int | None) -> Body:
+        if found is None:
+            return Body.refusing(in_words(401, "a token that may upload to this PPA is wanted as the password"))
+        if length is None:
+            return Body.refusing(in_words(411, "Content-Length is required"))
+        drop = self._session(peer, *found)
+        return PutBody(drop, drop.box.begin(found[1], name, length))
+
+    def _session(self, peer: str, token: AccessToken, target: Target) -> Drop:
         key = (token.id, peer, target)
         drop = self._open.get(key)
         if drop is None:
@@ -135,6 +136,6 @@ def _answer(outcome: Outcome) -> Answer:
     return in_words(200 if outcome.receipt else 202 if outcome.missing else 201, outcome.words)
 
 
-def _refusal(failure: Failure, drop: Drop) -> Answer:
+def _refusal(failure: Failure, explains: Drop | Drops) -> Answer:
     status = status_of(failure.value) if isinstance(failure.value, ArchiveError) else 500
-    return in_words(status, drop.explain(failure))
+    return in_words(status, explains.explain(failure))

@@ -43,7 +43,7 @@ from ppa_tools.archives.bodies import (
 from ppa_tools.archives.desk import Desk, Notifier, Sent
 from ppa_tools.archives.dropbox import Dropboxes, DropLimits
 from ppa_tools.archives.drops import Drops
-from ppa_tools.archives.errors import UploadRefused
+from ppa_tools.archives.errors import UnknownPPA, UploadRefused
 from ppa_tools.archives.incoming import Destination, Incoming, Limits
 from ppa_tools.archives.local import LocalArchive, Receipt
 from ppa_tools.archives.put_upload import PutBody, Puts
@@ -110,7 +110,8 @@ class Uploads(resource.Resource):  # type: ignore[misc]
         archive, incoming = self._service.archive, self._way.incoming
 
         def look() -> Answer:
-            receipt = archive.find_upload(destination.address, destination.series, destination.changes_sha256)
+            where = (destination.address, destination.series)
+            receipt = self._service.desk.find_earlier(*where, destination.changes_sha256)
             accepted = _receipt_json(archive, receipt) if receipt else None
             return Answer.of_json(200, {"accepted": accepted, "files": incoming.held(destination)})
 
@@ -131,8 +132,8 @@ class Uploads(resource.Resource):  # type: ignore[misc]
 
     def _take(self, destination: Destination, name: str, received: Path) -> Answer:
         """In a thread: keep one file of an upload, and go on with the upload when it is the .changes."""
-        archive = self._service.archive
-        earlier = archive.find_upload(destination.address, destination.series, destination.changes_sha256)
+        archive, where = self._service.archive, (destination.address, destination.series)
+        earlier = self._service.desk.find_earlier(*where, destination.changes_sha256)
         if earlier is not None:
             archive.publish(destination.address)
             return Answer.of_json(200, _receipt_json(archive, earlier))
@@ -153,9 +154,9 @@ class Uploads(resource.Resource):  # type: ignore[misc]
             if missing := incoming.missing(destination):
                 return Answer.of_json(202, {"accepted": False, "missing": missing})
             receipt = self._service.desk.accept(sent, path.parent)
-        except UploadRefused as error:
+        except (UploadRefused, UnknownPPA) as error:
             incoming.forget(destination)
-            self._service.desk.refuse(sent, str(error))
+            self._service.desk.refuse(sent, error)
             raise
         incoming.forget(destination)
         return Answer.of_json(200, _receipt_json(archive, receipt))
@@ -198,8 +199,8 @@ def serve(
 
     desk = Desk(archive, say, notifier)
     service = Service(archive, desk, Readers(archive, worker_token), say)
-    drops = Drops(Dropboxes(archive.root / "dropboxes", desk, drop_limits or DropLimits()))
-    puts = Puts(archive, drops)
+    drops = Drops(Dropboxes(archive.root / "dropboxes", desk, drop_limits or DropLimits()), service.look)
+    puts = Puts(drops, archive)
 
     def clean() -> None:
         for way in ways.values():
@@ -212,7 +213,7 @@ def serve(
     class BoundRequest(ArchiveRequest):
         """A request that knows this archive's gate."""
 
-    BoundRequest.gate = Gate(archive, ways, puts)
+    BoundRequest.gate = Gate(ways, puts)
     site = Site(Root(service, ways, puts), timeout=IDLE_TIMEOUT_S, requestFactory=BoundRequest)
     site.displayTracebacks = False
     listening = listen_tcp(port, site, host)

@@ -59,19 +59,31 @@ def is_on_the_way(path: Sequence[str]) -> bool:
 
 
 def find_target(archive: LocalArchive, path: Sequence[str]) -> Target:
-    """The place that a path means, among those that there are; raises UnknownPPA. Reads the history."""
+    """The place that a path means; raises UnknownPPA for one that cannot be a place. Reads the history.
+
+    A private PPA is as one that is not there: both take files, and what is signed decides.
+    """
     problem = UnknownPPA(
         f"{'/'.join(path)[:200] or '/'!r} is no place for uploads; ~OWNER/NAME or ~OWNER/NAME/SERIES is one"
     )
+    hidden = list[Target]()
     for target in reversed(targets_of(path)):
         try:
-            archive.ppa(target.address)
+            ppa = archive.ppa(target.address)
+        except UnknownPPA:
+            hidden.append(target)
+            continue
+        try:
             if target.series:
                 archive.check_series(target.address, target.series)
         except UnknownPPA as error:
+            if ppa.settings.private:
+                hidden.insert(0, target)
             problem = error
         else:
             return target
+    if hidden:
+        return hidden[0]
     raise problem
 
 

@@ -1,4 +1,4 @@
-"""Sizes, times and moments as people write and read them; moments are UTC."""
+"""Sizes, times and moments as people write and read them, and their text in a line; moments are UTC."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ DAY_S = 86400.0
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B)?", re.IGNORECASE)
 WHOLE_SECOND_S = 0.999999
+
+
+def in_a_line(text: str, limit: int) -> str:
+    """What somebody wrote, fit for a log and a terminal: a line of at most ``limit`` printable characters."""
+    line = " ".join(text[: 4 * limit].split())
+    shown = line if len(line) <= limit and len(text) <= 4 * limit else f"{line[: limit - 3]}..."
+    return "".join(character if character.isprintable() else "?" for character in shown)
 
 
 def size_in_words(size_bytes: int) -> str:

@@ -8,6 +8,7 @@ import ftplib
 import hashlib
 import http.client
 import io
+import random
 import socket
 import stat
 import struct
@@ -254,9 +255,9 @@ def test_names_that_lead_elsewhere_are_not_taken(name: str, shared: Uploads) -> 
 
 @pytest.mark.parametrize(
     "path",
-    ["demo/trunk", "~demo/nosuch", "~nobody/ppa", "~demo/trunk/sid", "~../trunk", "/etc", "~demo/trunk/a/b/c"],
+    ["demo/trunk", "~demo/trunk/sid", "~demo/ubuntu/trunk/sid", "~../trunk", "/etc", "~demo/trunk/a/b/c"],
 )
-def test_only_what_there_is_can_be_entered(path: str, shared: Uploads) -> None:
+def test_only_what_can_be_a_place_is_entered(path: str, shared: Uploads) -> None:
     with (
         pytest.raises(ftplib.error_perm, match=r"550 .*(there is no|has no|is no place)"),
         ftp_session(shared, path),
@@ -501,8 +502,18 @@ def test_a_file_over_the_limit_is_cut_off(shared: Uploads) -> None:
             for _ in range(10 << 10):
                 data.sendall(bytes(1 << 20))
         data.close()
-        with pytest.raises(ftplib.error_perm, match=f"^552 hello_1.0.orig.tar.gz may have {FILE_LIMIT_MIB} MiB"):
+        with pytest.raises(ftplib.error_temp, match=f"^452 hello_1.0.orig.tar.gz may have {FILE_LIMIT_MIB} MiB"):
             ftp.voidresp()
+
+
+def test_dput_fails_when_a_file_of_an_upload_is_over_the_limit(
+    dput: Dput, uploads: Uploads, signer: Signer, tmp_path: Path
+) -> None:
+    noise = random.Random(1).randbytes((FILE_LIMIT_MIB << 20) + 1)
+    with nothing_is_left(uploads):
+        done = dput("ftp", make_source(tmp_path / "s", signer, content=noise))
+    assert done.returncode != 0
+    assert f"hello_1.0-1.debian.tar.gz may have {FILE_LIMIT_MIB} MiB" in done.stdout
 
 
 def test_sessions_are_limited(uploads: Uploads, ssh_key: Path) -> None:

@@ -262,7 +262,6 @@ def test_a_strangers_changes_keeps_no_place(
     [
         (f"/upload/demo/trunk/{SERIES}/{'0' * 64}/x.changes", 512 << 20, 413),
         (f"/upload/demo/trunk/{SERIES}/{'0' * 64}/x.orig.tar.xz", 1 << 30, 409),
-        (f"/upload/no/such/{SERIES}/{'0' * 64}/x.changes", 1 << 20, 404),
         (f"/upload-binaries/demo/trunk/{SERIES}/amd64/{'0' * 64}/x.changes", 1 << 20, 401),
         ("/upload/demo", 1 << 20, 404),
         ("/demo/trunk/", 1 << 20, 413),
@@ -311,8 +310,9 @@ def test_odd_requests_are_refused_and_leave_nothing(server: Server) -> None:
     assert put(server, f"{base}/{key}/..%2f..%2fetc", b"x")[0] == 422
     assert put(server, f"{base}/{key}/.hidden", b"x")[0] == 422
     assert put(server, f"{base}/short/x.dsc", b"x")[0] == 404
-    assert put(server, f"/upload/no/such/{SERIES}/{key}/x.dsc", b"x")[0] == 404
-    assert put(server, f"/upload/demo/trunk/nosuch/{key}/x.dsc", b"x")[0] == 404
+    assert put(server, f"/upload/no/such/{SERIES}/{key}/x.dsc", b"x")[0] == 409
+    assert put(server, f"/upload/demo/trunk/a%0ab/{key}/x.changes", b"x")[0] == 404
+    assert put(server, f"/upload/demo/trunk/nosuch/{hashlib.sha256(b'x').hexdigest()}/x.changes", b"x")[0] == 404
     assert put(server, f"{base}/{key}/x.changes", b"x")[0] == 422
     assert put(server, f"{base}/{key}/x.dsc", b"")[0] == 411
     for header, value, status in (("Transfer-Encoding", "chunked", 411), ("Content-Length", str(10 << 30), 413)):

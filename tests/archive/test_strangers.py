@@ -1,0 +1,189 @@
+"""What strangers can learn, and how much they can take up: nothing of private PPAs, and no more than a share."""
+
+from __future__ import annotations
+
+import ftplib
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from twisted.internet import defer
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from ppa_tools.address import Address
+from ppa_tools.archives.bodies import ArchiveRequest, Body, Gate
+from ppa_tools.archives.local import LocalArchive, UploadRefused
+from tests.archive.conftest import PPA, SERIES, Signer, architecture, changes_text, make_source
+from tests.archive.test_server import get, put
+from tests.archive.uploads import Uploads, in_order, send, serving
+
+HIDDEN = Address("local", "demo", "hidden")
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory: pytest.TempPathFactory, signer: Signer) -> Iterator[Uploads]:
+    """A server with a public and a private PPA."""
+    with serving(tmp_path_factory.mktemp("strangers") / "home", signer) as one:
+        one.archive.ensure_ppa(
+            HIDDEN, series=[SERIES], architectures=[architecture()], uploaders=[signer.public], private=True
+        )
+        yield one
+
+
+def test_by_ftp_a_private_ppa_is_as_one_that_is_not_there(
+    uploads: Uploads, stranger: Signer, tmp_path: Path
+) -> None:
+    changes = make_source(tmp_path / "s", stranger)
+    for where in ("~demo/{}", f"~demo/{{}}/{SERIES}", "~demo/{}/sid", "~demo/ubuntu/{}"):
+        told = []
+        for name in ("hidden", "nosuch"):
+            with pytest.raises(ftplib.error_temp, match=r"^451 refused: there is no local:demo/") as refused:
+                send(uploads, changes, where.format(name))
+            told.append(str(refused.value).replace(name, ""))
+        assert told[0] == told[1]
+    reasons = {one.reason for one in uploads.archive.refusals(HIDDEN)}
+    assert any("is not known here" in reason for reason in reasons)
+
+
+def test_by_http_a_private_ppa_is_as_one_that_is_not_there(
+    uploads: Uploads, stranger: Signer, tmp_path: Path
+) -> None:
+    changes = make_source(tmp_path / "s", stranger)
+    key = hashlib.sha256(changes.read_bytes()).hexdigest()
+    for series in (SERIES, "sid"):
+        path = f"/upload/demo/{{}}/{series}/{key}"
+        asked = [get(uploads.url + path.format(name))[:2] for name in ("hidden", "nosuch")]
+        assert asked[0] == asked[1]
+        for file in in_order(changes):
+            there, not_there = (
+                put(uploads, f"{path.format(name)}/{file.name}", file.read_bytes())
+                for name in ("hidden", "nosuch")
+            )
+            assert (there[0], there[1].replace(b"hidden", b"nosuch")) == not_there
+        assert there[0] == 404
+
+
+def test_uploaders_of_a_private_ppa_are_told_what_is_wrong(
+    uploads: Uploads, signer: Signer, tmp_path: Path
+) -> None:
+    changes = make_source(tmp_path / "s", signer)
+    with pytest.raises(
+        ftplib.error_temp, match=r"says Distribution: bookworm; it was sent to sid|has no series sid"
+    ):
+        send(uploads, changes, "~demo/hidden/sid")
+    assert send(uploads, changes, "~demo/hidden").startswith("226 accepted")
+
+
+def test_what_a_refusal_quotes_is_a_line_of_bounded_length(
+    uploads: Uploads, signer: Signer, tmp_path: Path
+) -> None:
+    changes = make_source(tmp_path / "s", signer)
+    names = [path.name for path in in_order(changes)[:-1]]
+    text = changes_text(changes.parent, names, source="hello", version="1.0-1")
+    changes.write_bytes(
+        signer.sign(text.replace(f"Distribution: {SERIES}", "Distribution: \x1b[31m" + "x" * 9000))
+    )
+    with pytest.raises(ftplib.error_temp) as refused:
+        send(uploads, changes, f"~demo/trunk/{SERIES}")
+    reason = uploads.refusals()[0].reason
+    assert reason.startswith("the .changes says Distribution: ?[31mxxx")
+    for said in (str(refused.value), reason, uploads.log.splitlines()[-1]):
+        assert len(said) < 1200
+        assert said.isprintable()
+
+
+def test_who_changed_a_source_is_kept_as_a_line_of_bounded_length(
+    archive: LocalArchive, signer: Signer, tmp_path: Path
+) -> None:
+    changes = make_source(tmp_path / "s", signer)
+    names = [path.name for path in in_order(changes)[:-1]]
+    text = changes_text(changes.parent, names, source="hello", version="1.0-1")
+    changes.write_bytes(signer.sign(text.replace("Changed-By: ", "Changed-By: \x1b]0;" + "x" * 9000)))
+    archive.accept_source(PPA, SERIES, changes.parent, changes.name)
+    why = archive.publications(PPA)[0].source.span.why
+    assert why.startswith("uploaded by ?]0;xxx")
+    assert len(why) < 300
+
+
+def test_who_was_removed_while_their_upload_was_checked_is_refused(
+    archive: LocalArchive, signer: Signer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = make_source(tmp_path / "s", signer)
+    before = archive.uploaders(PPA)
+    archive.remove_uploader(PPA, signer.fingerprint)
+    monkeypatch.setattr(archive, "uploaders", lambda _: before)  # as they were when the check began
+    with pytest.raises(UploadRefused, match="may upload to local:demo/trunk no longer"):
+        archive.accept_source(PPA, SERIES, changes.parent, changes.name)
+    assert archive.publications(PPA) == ()
+
+
+class Piece(Body):
+    """A body that is kept in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), {})
+        self.data = b""
+        self.is_closed = False
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Slow:
+    """A way in whose look-ups end when the test says so."""
+
+    def __init__(self) -> None:
+        self.found = defer.Deferred[Body]()
+
+    def admit(self, _request: ArchiveRequest, _path: list[bytes], _length: int | None) -> defer.Deferred[Body]:
+        return self.found
+
+
+@pytest.fixture
+def slow() -> tuple[Slow, IProtocol, StringTransport]:
+    way, transport = Slow(), StringTransport()
+
+    class BoundRequest(ArchiveRequest):
+        gate = Gate({}, way)
+
+        def process(self) -> None:
+            self.setHeader(b"content-length", b"4")
+            self.write(b"done")
+            self.finish()
+
+    channel = Site(Resource(), requestFactory=BoundRequest, timeout=None).buildProtocol(transport.getPeer())
+    channel.makeConnection(transport)
+    channel.dataReceived(b"PUT /~demo/trunk/x.dsc HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nfour")
+    return way, channel, transport
+
+
+def test_a_body_waits_outside_while_its_token_is_looked_up(
+    slow: tuple[Slow, IProtocol, StringTransport],
+) -> None:
+    way, channel, transport = slow
+    assert transport.producerState == "paused"
+    body = Piece()
+    way.found.callback(body)
+    assert transport.producerState == "producing"
+    channel.dataReceived(b"more")
+    assert body.data == b"fourmore"
+    assert transport.value().endswith(b"\r\n\r\ndone")
+
+
+def test_whoever_hangs_up_while_their_token_is_looked_up_leaves_nothing(
+    slow: tuple[Slow, IProtocol, StringTransport],
+) -> None:
+    way, channel, _ = slow
+    channel.connectionLost(Failure(ConnectionDone()))
+    body = Piece()
+    way.found.callback(body)
+    assert body.is_closed
