@@ -13,12 +13,15 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from ppa_tools.archives import history as h
-from ppa_tools.archives import indexes
-from ppa_tools.archives.checks import BinaryUpload, Deb, SourceUpload, UploadedFile
+from ppa_tools.archives.checks import BinaryUpload, SourceUpload, UploadedFile
 from ppa_tools.archives.domination import Arrival, Build, Plan, Standing, plan_arrival
 from ppa_tools.archives.errors import UploadRefused, VersionNotNewer
 from ppa_tools.archives.pool import Pool, pool_directory
+from ppa_tools.archives.releases import add_release, keep_deb
+from ppa_tools.archives.words import in_a_line
 from ppa_tools.debversion import version_key
+
+NAME_LIMIT = 200
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
     )
     if h.find_upload(conn, series.id, upload.changes_sha256) is not None:
         return replace(receipt, already=True)  # even if it was deleted since: who replays it may be anybody
+    if upload.uploader not in {one.fingerprint for one in h.list_uploaders(conn, scene.ppa)}:
+        raise UploadRefused(f"the key {upload.uploader} may upload to {scene.ppa.address} no longer")
     publications = h.select_source_publications(conn, scene.ppa, series=series.name, source=source)
     release = h.find_source_release(conn, scene.ppa.id, source, version)
     if release is not None and _source_is_there(scene, upload, release, publications):
@@ -88,7 +93,9 @@ def accept_source(scene: Scene, upload: SourceUpload) -> Receipt:
     _refuse_lost_files(scene, upload, release)
     change = scene.begin(upload.uploader, "upload", f"{source} {version}")
     release_id = _keep_source(scene, change, upload, release, {file.name for file in named})
-    new = h.NewSource(release_id, source, version, f"uploaded by {upload.changes.changed_by}")
+    new = h.NewSource(
+        release_id, source, version, f"uploaded by {in_a_line(upload.changes.changed_by, NAME_LIMIT)}"
+    )
     new_id = h.add_sources(conn, change, [new])[source]
     outdated = over_the_limit(active, scene.ppa.settings.versions - 1)
     h.end_sources(conn, change, outdated, h.Status.SUPERSEDED, f"{version} has come", new_id)
@@ -130,7 +137,7 @@ def accept_binaries(scene: Scene, upload: BinaryUpload, architecture: str, worke
     change = scene.begin(worker, "build", f"{source} {version} on {architecture}")
     _keep_files(scene, upload.files, {deb.file.name for deb in upload.debs}, source)
     releases = {
-        (deb.control.package, deb.control.architecture): _keep_deb(scene, deb, release_id) for deb in upload.debs
+        (deb.control.package, deb.control.architecture): keep_deb(conn, deb, release_id) for deb in upload.debs
     }
     late = _carry_out(conn, change, plan, releases, build)
     if h.find_upload(conn, series.id, upload.changes_sha256) is None:
@@ -253,7 +260,8 @@ def _keep_source(
 ) -> int:
     """Keep the upload's files and, where it is new, its content; the id of its release."""
     _keep_files(scene, upload.files, pooled, upload.dsc.source)
-    release_id = release.id if release is not None else _add_release(scene, upload)
+    its = (upload.dsc, upload.dsc_file, upload.payload_sha256)
+    release_id = release.id if release is not None else add_release(scene.conn, scene.ppa, *its)
     come = {file.digests.sha256 for file in upload.files if file.name in pooled}
     others = [
         name for name, sha256 in h.files_of_sources(scene.conn, [release_id])[release_id] if sha256 not in come
@@ -262,20 +270,6 @@ def _keep_source(
     names = [(file.name, file.digests.sha256) for file in upload.files]
     h.add_upload(scene.conn, change, "source", upload.changes_sha256, release_id, names)
     return release_id
-
-
-def _add_release(scene: Scene, upload: SourceUpload) -> int:
-    dsc = upload.dsc
-    return h.add_source_release(
-        scene.conn,
-        scene.ppa.id,
-        dsc.source,
-        dsc.version,
-        dsc.architectures,
-        upload.payload_sha256,
-        indexes.source_stanza(dsc, upload.dsc_file, dsc.files, pool_directory(dsc.source)),
-        [(file.name, file.sha256) for file in (upload.dsc_file, *dsc.files)],
-    )
 
 
 def _keep_files(scene: Scene, files: tuple[UploadedFile, ...], pooled: set[str], source: str) -> None:
@@ -312,24 +306,6 @@ def over_quota(conn: Connection, ppa: h.PPA, arriving: Sequence[tuple[str, int]]
     return (
         f"{ppa.address} holds {ppa.used_bytes} bytes of the {quota} that it may; "
         f"this would add {added}: delete what is not needed, or raise the quota"
-    )
-
-
-def _keep_deb(scene: Scene, deb: Deb, source_release_id: int) -> int:
-    known = h.find_binary_release(scene.conn, source_release_id, deb.file.digests.sha256)
-    if known is not None:
-        return known
-    control, digests = deb.control, deb.file.digests
-    pool_path = f"{pool_directory(control.source)}/{deb.file.name}"
-    return h.add_binary_release(
-        scene.conn,
-        source_release_id,
-        control.package,
-        control.version,
-        control.architecture,
-        deb.file.name,
-        digests.sha256,
-        indexes.package_stanza(control, pool_path, digests),
     )
 
 

@@ -246,6 +246,11 @@ def _check_dsc(changes: Changes, dsc: SourceControl, dsc_file: NamedFile) -> Non
         raise UploadRefused(
             f"the .changes is about {changes.source} {changes.version}, its .dsc about {dsc.source} {dsc.version}"
         )
+    check_source_names(dsc, dsc_file)
+
+
+def check_source_names(dsc: SourceControl, dsc_file: NamedFile) -> None:
+    """Raise UploadRefused for a format that is not known here, and for names that a source may not take."""
     if dsc_file.name != (name := f"{dsc.source}_{without_epoch(dsc.version)}.dsc"):
         raise UploadRefused(f"{dsc_file.name} must be called {name}")
     if dsc.format not in SOURCE_FORMATS:
@@ -273,11 +278,8 @@ def _left_out(changes: Changes, dsc: SourceControl, dsc_file: NamedFile) -> tupl
 
 
 def _check_deb(file: UploadedFile, changes: Changes, architecture: str) -> BinaryControl:
-    control = read_deb_control(file.path)
+    control = read_deb(file)
     name = file.name
-    stem = f"{control.package}_{without_epoch(control.version)}_{control.architecture}"
-    if name not in [stem + suffix for suffix in PACKAGE_SUFFIXES]:
-        raise UploadRefused(f"{name} has {control.package} {control.version} for {control.architecture} in it")
     if control.architecture not in ("all", architecture):
         raise UploadRefused(f"{name} is for {control.architecture}, and was sent as built on {architecture}")
     if control.architecture not in changes.architectures:
@@ -286,5 +288,16 @@ def _check_deb(file: UploadedFile, changes: Changes, architecture: str) -> Binar
         raise UploadRefused(
             f"{name} is from {control.source} {control.source_version}, "
             f"the .changes about {changes.source} {changes.source_version}"
+        )
+    return control
+
+
+def read_deb(file: UploadedFile) -> BinaryControl:
+    """What a binary package says of itself; raises UploadRefused where its name says something else."""
+    control = read_deb_control(file.path)
+    stem = f"{control.package}_{without_epoch(control.version)}_{control.architecture}"
+    if file.name not in [stem + suffix for suffix in PACKAGE_SUFFIXES]:
+        raise UploadRefused(
+            f"{file.name} has {control.package} {control.version} for {control.architecture} in it"
         )
     return control

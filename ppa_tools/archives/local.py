@@ -37,6 +37,7 @@ from ppa_tools.archives import (
     copying,
     ending,
     garbage,
+    importing,
     reading,
     repair,
     rollback,
@@ -65,6 +66,7 @@ from ppa_tools.archives.history import (
     Status,
     Uploader,
 )
+from ppa_tools.archives.importing import Origin, Parcel
 from ppa_tools.archives.layout import Layout
 from ppa_tools.archives.leftovers import Leftover
 from ppa_tools.archives.outcomes import Outcome, Place, Wanted
@@ -449,6 +451,24 @@ class LocalArchive:
             now = self._clock()
             done = copying.copy(conn, here, there, packages, binaries=binaries, now=now, by=by, why=why)
         self.publish(destination)
+        return done
+
+    def import_parcels(
+        self, address: Address, series: str, origin: Origin, parcels: Sequence[Parcel], *, by: str, why: str = ""
+    ) -> tuple[Outcome, ...]:
+        """Publish what another archive has published, by the rules of a copy; all of it, or none. Ends published.
+
+        The files lie below ``incoming``. Raises ChangeRefused with every package that stands in the way.
+        """
+        self.check_series(address, series)
+        checked = importing.check_parcels(parcels)
+        with explained(self.root), self._history.write() as conn:
+            place, now = self._place(conn, address, series), self._clock()
+            done = importing.import_parcels(conn, self._pool, place, origin, checked, now=now, by=by, why=why)
+        repair.bring_back(
+            self._history, self._layout, (file for one in checked for file in one.files.values()), self._clock()
+        )
+        self.publish(address)
         return done
 
     def delete(

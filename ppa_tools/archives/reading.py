@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from ppa_tools.address import Address
 from ppa_tools.archives import history as h
+from ppa_tools.archives.copying import COPIED_FROM
 from ppa_tools.archives.layout import Layout
 from ppa_tools.archives.words import days_in_words, size_in_words
 from ppa_tools.debversion import version_key
@@ -179,7 +180,8 @@ def _events(
 ) -> Iterable[Event]:
     span = row.span
     where = (kind, name, row.version, row.series, architecture)
-    arrived = "copied" if span.copied_from_id is not None else "uploaded" if kind == "source" else "built"
+    copied = span.copied_from_id is not None or span.why.startswith(COPIED_FROM)  # from another archive, too
+    arrived = "copied" if copied else "uploaded" if kind == "source" else "built"
     yield Event(span.created_at, arrived, *where, span.created_by, span.why)
     if span.published_at is not None:
         yield Event(span.published_at, "published", *where, "", "")
