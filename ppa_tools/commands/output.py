@@ -59,12 +59,12 @@ def words_text(value: Cell) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its ``name`` for programs, its ``heading`` for people (none: programs only), what is said there.
+    """A column: its ``name`` for programs, its ``heading`` for people; one that is empty hides it.
 
     ``say`` turns a value into words for people, ``tell`` into what JSON has; ``style`` names one of ``STYLES``.
     """
 
-    name: str
+    name: str = ""
     heading: str = ""
     number: bool = False
     say: Callable[[Cell], str] = words_text
@@ -87,7 +87,7 @@ class Table:
     def values(self) -> list[dict[str, Cell]]:
         """For JSON: an object a row."""
         return [
-            {column.name: column.tell(cell) for column, cell in zip(self.columns, row, strict=True)}
+            {column.name: column.tell(cell) for column, cell in zip(self.columns, row, strict=True) if column.name}
             for row in self.rows
         ]
 
@@ -101,7 +101,7 @@ def print_rows(table: Table, how: str, *, nothing: str = "", out: TextIO | None 
         import csv
 
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(column.name for column in table.columns)
+        writer.writerow(column.name for column in table.columns if column.name)
         writer.writerows(_plain_rows(table))
     elif how == "lines":
         out.writelines("\t".join(map(harmless, row)) + "\n" for row in _plain_rows(table))
@@ -148,7 +148,7 @@ def _line(
 
 def _plain_rows(table: Table) -> Iterable[list[str]]:
     for row in table.rows:
-        told = (column.tell(cell) for column, cell in zip(table.columns, row, strict=True))
+        told = (column.tell(cell) for column, cell in zip(table.columns, row, strict=True) if column.name)
         yield ["" if value is None else _plain(value) for value in told]
 
 

@@ -138,7 +138,7 @@ def _columns(*, several: bool, builds: bool) -> tuple[Column, ...]:
         Column("version", "VERSION"),
         Column("status", "STATUS", style=lambda status: STYLES.get(status, "dim")),
         moment_column("created_at", "SINCE (UTC)"),
-        Column("age_s", "AGE", number=True, say=_age_text, tell=lambda age: None if age is None else round(age)),
+        Column(heading="AGE", number=True, say=_age_text),
         *((Column("builds", "BUILDS", say=builds_text, tell=_builds_told, style=builds_style),) if builds else ()),
         Column("key"),
     )
