@@ -1,0 +1,224 @@
+"""The journal of what was asked of an archive, so that a run that was cut is taken up and nothing is asked twice.
+
+A JSON line an event, synced before the run goes on: ``asking`` before something is asked for, then ``asked`` when
+the archive has taken it, or ``not taken``; ``arrived`` when it was seen, ``given up`` when it never was. What is
+``asking`` when a run begins may or may not have been taken. One journal a destination, locked while it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import IO
+
+from ppa_tools.address import Address
+from ppa_tools.archives.door import DoorError
+from ppa_tools.archives.durable import write_durably
+from ppa_tools.plan.actions import Action
+
+COMPACT_BYTES = 1 << 18
+PLAIN_NAME = re.compile(r"[a-z]+")
+STATE_VARIABLE = "XDG_STATE_HOME"
+
+
+class JournalError(DoorError):
+    """The journal cannot be used: another run has it, or it cannot be read or written."""
+
+
+class State(enum.StrEnum):
+    """How far something that is asked for has come."""
+
+    ASKING = "asking"
+    ASKED = "asked"
+    NOT_TAKEN = "not taken"
+    ARRIVED = "arrived"
+    GIVEN_UP = "given up"
+
+
+OPEN = (State.ASKING, State.ASKED)
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is asked for: a copy to, or a deletion from, a series of an archive."""
+
+    kind: str
+    archive: str
+    series: str
+    source: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an item stands; ``at`` is when it was begun to be asked for, in UTC seconds."""
+
+    state: State
+    at: float
+    batch: str
+
+
+def item_of(action: Action) -> Item:
+    """What the journal calls an action."""
+    return Item(str(action.kind), str(action.archive), action.to_series, action.source, action.version)
+
+
+class Journal:
+    """What was asked of one destination. Only ``open_journal`` makes one."""
+
+    def __init__(self, file: IO[bytes], standings: dict[Item, Standing], lines: int) -> None:
+        self._file = file
+        self._standings = standings
+        self._lines = lines
+
+    def standing(self, item: Item) -> Standing | None:
+        """Where an item stands that was asked for and whose end is not known; else None."""
+        found = self._standings.get(item)
+        return found if found is not None and found.state in OPEN else None
+
+    def open_members(self, batch: str) -> tuple[Item, ...]:
+        """The items of a batch whose end is not known."""
+        found = self._standings.items()
+        return tuple(item for item, one in found if one.batch == batch and one.state in OPEN)
+
+    def begin(self, items: Collection[Item], at: float) -> str:
+        """Note that items are about to be asked for together; the name of that batch."""
+        batch = f"{self._lines}"
+        self._note(State.ASKING, items, at, batch)
+        return batch
+
+    def note(self, state: State, items: Collection[Item], at: float) -> None:
+        """Note what has become of items."""
+        if items:
+            self._note(state, items, at, "")
+
+    def _note(self, state: State, items: Collection[Item], at: float, batch: str) -> None:
+        entry = {"at": at, "state": str(state), "batch": batch, "items": [astuple(item) for item in items]}
+        with _explained(Path(self._file.name)):
+            self._file.write(json.dumps(entry).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._lines += 1
+        _follow(self._standings, state, items, at, batch)
+
+
+@contextlib.contextmanager
+def open_journal(
+    destination: Address, instance: str, *, environment: Mapping[str, str] = os.environ
+) -> Iterator[Journal]:
+    """The journal of a destination, alone; ``instance`` is Launchpad's, or the embedded archive's directory.
+
+    It lies below $XDG_STATE_HOME/ppa-tools, else ~/.local/state/ppa-tools. Raises JournalError.
+    """
+    path = journal_path(destination, instance, environment)
+    with contextlib.ExitStack() as stack:
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(_alone(path.with_suffix(".lock"), destination))
+            standings, lines = _read(path)
+            file = stack.enter_context(path.open("ab"))
+        yield Journal(file, standings, lines)
+
+
+def journal_path(destination: Address, instance: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the journal of a destination lies."""
+    home = Path.home() / ".local/state"
+    state = Path(environment.get(STATE_VARIABLE) or home)
+    where = instance
+    if not PLAIN_NAME.fullmatch(instance):
+        where = hashlib.sha256(instance.encode()).hexdigest()[:12]
+    name = f"{destination.backend}-{destination.owner}-{destination.name}"
+    return (state if state.is_absolute() else home) / "ppa-tools" / f"{name}@{where}.jsonl"
+
+
+@contextlib.contextmanager
+def _alone(path: Path, destination: Address) -> Iterator[None]:
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            who = file.read().strip()
+            raise JournalError(
+                f"another run is changing {destination}" + (f": process {who}" if who else ""),
+                resolution="Wait until it has ended, and run this again.",
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _read(path: Path) -> tuple[dict[Item, Standing], int]:
+    """The standings, and how many lines there are; cuts a half-written last line off, and a long past."""
+    standings: dict[Item, Standing] = {}
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return standings, 0
+    whole, _, torn = content.rpartition(b"\n")
+    lines = whole.split(b"\n") if whole else []
+    batches = 0
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            items = [Item(*one) for one in entry["items"]]
+            state, at, batch = State(entry["state"]), float(entry["at"]), str(entry["batch"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise JournalError(
+                f"{path}, line {number}, cannot be read",
+                resolution="It says what was asked for and has not come. Mend it; or, where nothing is on its way "
+                "any more, remove it.",
+            ) from error
+        batches = max(batches, int(batch) + 1 if batch.isdigit() else 0)
+        _follow(standings, state, items, at, batch)
+    count = max(batches, len(lines))
+    if len(content) > COMPACT_BYTES:
+        write_durably(path, b"".join(_lines_of(standings)))
+    elif torn:
+        write_durably(path, whole + b"\n" if whole else b"")
+    return standings, count
+
+
+def _lines_of(standings: Mapping[Item, Standing]) -> Iterable[bytes]:
+    """The lines that say where open items stand."""
+    begun: dict[tuple[str, float], list[Item]] = {}
+    asked: list[Item] = []
+    for item, standing in standings.items():
+        if standing.state in OPEN:
+            begun.setdefault((standing.batch, standing.at), []).append(item)
+            asked += [item] if standing.state is State.ASKED else []
+    for (batch, at), items in begun.items():
+        entry = {"at": at, "state": "asking", "batch": batch, "items": [astuple(one) for one in items]}
+        yield json.dumps(entry).encode() + b"\n"
+    if asked:
+        entry = {"at": 0.0, "state": "asked", "batch": "", "items": [astuple(one) for one in asked]}
+        yield json.dumps(entry).encode() + b"\n"
+
+
+def _follow(standings: dict[Item, Standing], state: State, items: Iterable[Item], at: float, batch: str) -> None:
+    for item in items:
+        before = standings.get(item)
+        if state is State.ASKING or before is None:
+            standings[item] = Standing(state, at, batch)
+        else:
+            standings[item] = Standing(state, before.at, before.batch)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise JournalError(
+            f"the journal {path} cannot be used: {error.strerror or error}",
+            resolution=f"Make it writable, or set ${STATE_VARIABLE} to a directory that is.",
+        ) from error
