@@ -7,10 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ppa_tools.address import Address, parse_address
 from ppa_tools.archives.words import read_moment
+
+if TYPE_CHECKING:
+    from ppa_tools.plan.choosing import Wanted
+    from ppa_tools.plan.facts import Terms
 
 ARCHIVE = "PPA"
 ARCHIVE_HELP = "ppa:OWNER/NAME on Launchpad, local:OWNER/NAME in the embedded archive"
@@ -52,6 +56,12 @@ def read_address_at(text: str) -> AddressAt:
     return AddressAt(parse_address(words), when if at else None)
 
 
+def _read_package(text: str) -> Wanted:
+    from ppa_tools.plan.choosing import parse_wanted
+
+    return parse_wanted(text)
+
+
 def read_duration(text: str) -> float:
     """Seconds, from 90s, 30m, 1h30m, 7d, 2w; raises ValueError."""
     found = DURATION.fullmatch(text.strip())
@@ -69,6 +79,7 @@ def read_count(text: str) -> int:
 
 address = _argument(parse_address)
 address_at = _argument(read_address_at)
+package = _argument(_read_package)
 duration = _argument(read_duration)
 moment = _argument(read_moment)
 count = _argument(read_count)
@@ -124,16 +135,6 @@ def add_series(parser: argparse._ActionsContainer, help_text: str = "this series
     parser.add_argument("--series", metavar="NAME", action="append", default=[], help=help_text)
 
 
-def add_changing(parser: argparse.ArgumentParser) -> None:
-    """What every command that changes something takes."""
-    group = parser.add_argument_group("plan and consent")
-    group.add_argument(
-        "--dry-run", action="store_true", help="show the plan and stop; exit status 3 when it changes anything"
-    )
-    group.add_argument("--yes", action="store_true", help="do not ask")
-    group.add_argument("--why", default="", metavar="TEXT", help="the reason, for the archive's history")
-
-
 def add_waiting(parser: argparse.ArgumentParser, limit: str) -> None:
     """Whether to see it through, and how long."""
     group = parser.add_argument_group("waiting")
@@ -155,3 +156,42 @@ def add_limit(parser: argparse._ActionsContainer, default: str) -> None:
         default=read_duration(default),
         help=f"wait no longer than this: 90s, 30m, 1h30m ({default})",
     )
+
+
+def add_series_pairs(parser: argparse._ActionsContainer) -> None:
+    """From which series to which."""
+    parser.add_argument(
+        "--from-series", metavar="NAME", action="append", default=[], help="series of SRC; may be repeated (all)"
+    )
+    parser.add_argument(
+        "--to-series",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="series of DST, in the same order (the same series)",
+    )
+
+
+def add_terms(parser: argparse.ArgumentParser) -> None:
+    """How copies are made."""
+    group = parser.add_argument_group("how to copy")
+    group.add_argument(
+        "--with-binaries",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="copy what was built, too (the default)",
+    )
+    group.add_argument(
+        "--rebuild", dest="with_binaries", action="store_false", help="copy sources alone, to be built"
+    )
+    group.add_argument("--unembargo", action="store_true", help="consent that what is private becomes public")
+    group.add_argument(
+        "--incomplete", action="store_true", help="copy what failed to build on some architectures, too"
+    )
+
+
+def terms(args: argparse.Namespace) -> Terms:
+    """How copies are wanted, by the arguments of ``add_terms``."""
+    from ppa_tools.plan.facts import Terms
+
+    return Terms(args.with_binaries, args.unembargo, args.incomplete)

@@ -14,11 +14,7 @@ from ppa_tools.archives.door import DoorError
 from ppa_tools.commands.ends import EXIT_WORDS, CommandError, Exit, judged
 
 HELP_WIDTH = 79
-INTERRUPTED_READING = "interrupted; nothing was being changed"
-INTERRUPTED_CHANGING = (
-    "interrupted: give the same command again to go on.\n"
-    "  What was asked for is in the journal, and is not asked for a second time."
-)
+INTERRUPTED = "interrupted; nothing was being changed"
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class Command:
     """One command. Called, it runs with the process's arguments, and returns the exit status.
 
     ``name`` is what it is installed as; ``ppa`` knows it without the ``ppa-``. ``run`` returns an exit status, or
-    raises CommandError or DoorError. ``changes`` says whether it may change an archive.
+    raises CommandError or DoorError.
     """
 
     name: str
@@ -51,7 +47,6 @@ class Command:
     examples: tuple[Example, ...]
     configure: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
-    changes: bool = False
 
     @property
     def short(self) -> str:
@@ -85,7 +80,7 @@ class Command:
         except DoorError as error:
             return self._failed(*judged(error))
         except KeyboardInterrupt:
-            return self._failed(Exit.INTERRUPTED, INTERRUPTED_CHANGING if self.changes else INTERRUPTED_READING)
+            return self._failed(Exit.INTERRUPTED, INTERRUPTED)
         except BrokenPipeError:  # whoever read the output has gone: nobody is left to be told
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return Exit.BROKEN_PIPE

@@ -109,6 +109,7 @@ def print_rows(table: Table, how: str, *, nothing: str = "", out: TextIO | None 
         out.writelines(line + "\n" for line in table_lines(table, colours=has_colours(out), width=_width(out)))
     elif nothing:
         print(nothing, file=out)
+    out.flush()  # what is said beside it comes after it
 
 
 def print_json(value: object, out: TextIO | None = None) -> None:

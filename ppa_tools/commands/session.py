@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ppa_tools.address import Address
 from ppa_tools.archives.door import Archive
 from ppa_tools.archives.words import size_in_words
 from ppa_tools.commands.output import counted, note
 from ppa_tools.publication import Side
+
+if TYPE_CHECKING:
+    from ppa_tools.archives.opening import Options
 
 MOST_AT_ONCE = 8
 
@@ -25,14 +28,30 @@ class Session:
         self._args = args
         self._open: dict[Address, Archive] = {}
 
+    def instance_of(self, address: Address) -> str:
+        """Which Launchpad an address is on, or the directory of the embedded archive that it is in."""
+        if address.backend == "ppa":
+            return str(self._args.instance)
+        from ppa_tools.archives.opening import find_embedded
+
+        return str(find_embedded(self._options()).resolve())
+
+    def _options(self) -> Options:
+        from ppa_tools.archives.opening import Options
+
+        return Options(instance=self._args.instance, local_archive=self._args.local_archive)
+
     def archive(self, address: Address) -> Archive:
         """An archive, opened when it is first asked for; raises NotThere, NoRights, Unreachable."""
         if address not in self._open:
-            from ppa_tools.archives.opening import Options, open_archive
+            from ppa_tools.archives.opening import open_archive
 
-            options = Options(instance=self._args.instance, local_archive=self._args.local_archive)
-            self._open[address] = open_archive(address, options)
+            self._open[address] = open_archive(address, self._options())
         return self._open[address]
+
+    def pair(self, source: Address, destination: Address) -> tuple[Archive, Archive]:
+        """Two archives; the same one twice where they are one."""
+        return self.archive(source), self.archive(destination)
 
     def each(self, addresses: Sequence[Address], ask: Callable[[Archive], T]) -> list[T]:
         """What each of several archives answers; they are asked at the same time."""
