@@ -1,0 +1,80 @@
+"""``ppa-rollback``: takes an archive back to what it held at a moment, as far as its files are still kept."""
+
+from __future__ import annotations
+
+import argparse
+
+from ppa_tools.commands import arguments
+from ppa_tools.commands.carrying_out import add_arguments as add_consent
+from ppa_tools.commands.carrying_out import carry_out
+from ppa_tools.commands.command import Command, Example
+from ppa_tools.commands.filtering import Filter, check_names, check_series
+from ppa_tools.commands.moments import DATES, read_when
+from ppa_tools.commands.output import moment_text, note
+from ppa_tools.commands.session import session
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("archive", metavar=arguments.ARCHIVE, type=arguments.address, help=arguments.ARCHIVE_HELP)
+    parser.add_argument(
+        "to",
+        metavar="TO",
+        help=f"a date or time: {DATES}; or a snapshot of the embedded archive".replace("%", "%%"),
+    )
+    parser.add_argument("packages", metavar="PACKAGE", nargs="*", help="these source packages alone, or patterns")
+    group = parser.add_argument_group("which packages")
+    arguments.add_series(group)
+    group = parser.add_argument_group("deletions")
+    group.add_argument(
+        "--allow-deletions", action="store_true", help="even more than a third of it, or everything in it"
+    )
+    add_consent(parser)
+    arguments.add_waiting(parser, "45m")
+    arguments.add_format(parser)
+    arguments.add_archives(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plan, ask, and go back."""
+    from ppa_tools.apply.looking import ask
+    from ppa_tools.plan.facts import Shelf, questions
+    from ppa_tools.plan.guard import guards
+    from ppa_tools.plan.returning import AS_IT_WAS, plan_return, to_bring_back
+
+    wanted = Filter(tuple(args.packages))
+    with session(args) as opened:
+        archive = opened.archive(args.archive)
+        moment = read_when(archive, args.to)
+        side = archive.side(with_past=True)
+        check_series(args.series, side.series, str(args.archive))
+        known = {one.source for one in side.publications}
+        check_names(wanted.unmatched(known), known, str(args.archive))
+        names = {name for name in known if wanted.admits(name)} if args.packages else set()
+        shelf = Shelf(side)
+        picks = [
+            one for one in to_bring_back(side, moment, args.series) if not names or one.publication.source in names
+        ]
+        facts = ask(questions(picks, shelf, shelf, AS_IT_WAS), archive, archive)
+        plan = plan_return(side, moment, facts, series=args.series, names=names)
+        if args.format == "table":
+            note(f"{args.archive} as it was at {moment_text(moment)} UTC:")
+        return carry_out(plan, guards(plan), opened, args)
+
+
+COMMAND = Command(
+    name="ppa-rollback",
+    summary="take an archive back to what it held at a moment",
+    description=(
+        "What came since is deleted, and what was there comes back, while its files are kept: on Launchpad by "
+        "deletion and by copying the earlier version within the archive. What cannot come back is told before "
+        "anything is done, and what replaced it stays."
+    ),
+    examples=(
+        Example("ppa-rollback ppa:me/stable 2026-11-01T12:00 --dry-run", "what would change, and what is lost"),
+        Example("ppa-rollback ppa:me/stable 2026-11-01 hello 'qt*'", "some packages alone"),
+        Example("ppa-rollback local:me/stable before-2.0 --why '2.0 does not start'", "to a snapshot"),
+    ),
+    configure=configure,
+    run=run,
+)
