@@ -11,22 +11,14 @@ Whether all can be installed together is told by ``ppa_tools.apt.installable``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ppa_tools.apt.relations import Clause, clause_text, parse_relations
-from ppa_tools.apt.stanzas import BinaryPackage, SourcePackage
+from ppa_tools.apt.stanzas import BinaryPackage, Holdings, SourcePackage
 from ppa_tools.apt.universe import Kept, Layer, Universe, keep_all
 from ppa_tools.debversion import version_key
-
-
-@dataclass(frozen=True)
-class Holdings:
-    """What an archive, or a base distribution, has in a series: binaries by the architecture of their index."""
-
-    binaries: Mapping[str, Sequence[BinaryPackage]]
-    sources: Sequence[SourcePackage] = ()
 
 
 @dataclass(frozen=True)
@@ -172,7 +164,7 @@ class _Search:
         return list(found)
 
     def _universes(self, taken: Collection[str]) -> dict[str, Universe]:
-        """How things would be, by architecture, once ``taken`` were copied over what the destination has of them."""
+        """How things would be, by architecture, once ``taken`` were copied."""
         found = dict[str, Universe]()
         for name in self._architectures:
             layers: list[tuple[Layer, Kept]] = [

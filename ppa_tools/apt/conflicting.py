@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ppa_tools.address import Address
+from ppa_tools.apt.stanzas import SOURCE, Holdings
 from ppa_tools.debversion import version_key
 from ppa_tools.publication import Side
-
-SOURCE = "source"
-"""The architecture of source packages."""
 
 DEFAULT_PRIORITY = 500
 
@@ -121,6 +119,20 @@ def held_of_side(side: Side) -> list[Held]:
         for one in side.publications
         if one.is_active
     ]
+
+
+def held_of_holdings(holdings: Holdings, series: str) -> list[Held]:
+    """The binaries, and the sources, that indexes have."""
+    found = [
+        Held(one.package, one.version, series, architecture, one.source, one.source_version, one.sha256)
+        for architecture, packages in holdings.binaries.items()
+        for one in packages
+    ]
+    found += [
+        Held(one.source, one.version, series, SOURCE, one.source, one.version, one.dsc_sha256)
+        for one in holdings.sources
+    ]
+    return found
 
 
 def find_conflicts(

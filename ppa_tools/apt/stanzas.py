@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
+
+SOURCE = "source"
+"""Stands for sources where else an architecture would."""
 
 FOLD = "\x1f"
 """Stands where a line of a field's value ended while a stanza is cut into fields."""
@@ -47,6 +51,14 @@ class SourcePackage(NamedTuple):
     build_conflicts_arch: str
     build_conflicts_indep: str
     dsc_sha256: str
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What an archive, or a base distribution, has in a series: binaries by the architecture of their index."""
+
+    binaries: Mapping[str, Sequence[BinaryPackage]]
+    sources: Sequence[SourcePackage] = ()
 
 
 def scan_packages(text: str, what: str) -> list[BinaryPackage]:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppa_tools.apt.closure import Closure, Holdings, find_closure
+from ppa_tools.apt.closure import Closure, find_closure
 from ppa_tools.apt.relations import parse_relations
-from ppa_tools.apt.stanzas import BinaryPackage, SourcePackage, scan_packages, scan_sources
+from ppa_tools.apt.stanzas import BinaryPackage, Holdings, SourcePackage, scan_packages, scan_sources
 
 NOTHING = Holdings({})
 

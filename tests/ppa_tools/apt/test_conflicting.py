@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ppa_tools.address import Address
-from ppa_tools.apt.conflicting import SOURCE, Found, Held, Pin, find_conflicts
+from ppa_tools.apt.conflicting import Found, Held, Pin, find_conflicts
+from ppa_tools.apt.stanzas import SOURCE
 from ppa_tools.debversion import version_key
 
 ONE, TWO, THREE = (Address("ppa", "team", name) for name in ("one", "two", "three"))
