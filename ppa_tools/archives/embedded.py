@@ -12,6 +12,7 @@ from ppa_tools.archives.domination import builds_for
 from ppa_tools.archives.door import CopyBatch, DoorError, NotThere, Refused, Stats, Uncertain, Unreachable
 from ppa_tools.archives.errors import ArchiveError, ArchiveTrouble, ChangeRefused, UnknownPPA
 from ppa_tools.archives.history import BinaryPublication, SourcePublication
+from ppa_tools.archives.importing import Origin, Parcel
 from ppa_tools.archives.local import LocalArchive, Wanted
 from ppa_tools.archives.reading import Publication as Held
 from ppa_tools.publication import (
@@ -134,6 +135,11 @@ class EmbeddedArchive:
                 by=self.by,
                 why=batch.why,
             )
+
+    def import_parcels(self, batch: CopyBatch, origin: Origin, parcels: Sequence[Parcel]) -> None:
+        """Publish what another archive has published, and was fetched from there; raises as ``ask_copies``."""
+        with self._asked("import", changes=True):
+            self.archive.import_parcels(self.address, batch.to_series, origin, parcels, by=self.by, why=batch.why)
 
     def ask_deletion(self, publication: Publication, why: str) -> None:
         """Delete a source with its binaries, and publish; one that has ended is fine. Raises as ``ask_copies``."""

@@ -77,3 +77,7 @@ class Layout:
     def lock_file(self, address: Address) -> Path:
         """The lock that is held while a PPA's files are written."""
         return self.root / "locks" / address.owner / address.name
+
+    def transfer_lock_file(self, address: Address) -> Path:
+        """The lock that is held while files for a PPA are fetched from another archive."""
+        return self.root / "locks-transfers" / address.owner / address.name

@@ -9,6 +9,7 @@ keys/OWNER/NAME/           the GnuPG home of each PPA's own keys
 index-blocks/OWNER/NAME/   rendered pieces of its indexes: a cache
 contents/OWNER/NAME/       where its Contents are written before they are published
 locks/, locks-contents/    a lock a PPA, held while its indexes, and while its Contents, are written
+locks-transfers/           the same, while packages are fetched from another archive
 public/OWNER/NAME/         what is served, as plain files: dists/ and pool/; private/ for PPAs that ask for a token
 
 Every operation is one transaction and may be repeated. What is done is in the history before it is acknowledged;
