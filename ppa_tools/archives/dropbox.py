@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import ipaddress
 import os
 import shutil
 import tempfile
@@ -30,17 +31,20 @@ ROOM_CHECKED_EVERY_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class DropLimits:
-    """What strangers may take up; sizes in bytes. ``upload`` is what one session may leave.
+    """What strangers may take up; sizes in bytes. ``upload`` is what one session may leave, ``files_at_once`` are
+    on their way in it at a time.
 
     ``free_bytes`` stay free on the disk, whatever comes. A session ends when nothing came for ``idle_s``, and in
-    any case after ``session_s``.
+    any case after ``session_s``; when all are taken, one in which nothing came for ``quiet_s`` gives way.
     """
 
     upload: Limits = field(default_factory=Limits)
     sessions: int = 32
     sessions_per_peer: int = 8
+    files_at_once: int = 8
     all_bytes: int = 16 << 30
     free_bytes: int = 1 << 30
+    quiet_s: float = 30.0
     idle_s: float = 300.0
     session_s: float = 6 * 3600.0
 
@@ -55,6 +59,10 @@ class TooLarge(ArchiveError):
 
 class NoRoom(ArchiveError):
     """There is no room now; later there may be."""
+
+
+class Full(NoRoom):
+    """There are as many sessions as there may be."""
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,17 @@ class Dropboxes:
             self._hold.enter_context(_held(self.home))
 
     def open(self, peer: str, via: str, *, keeps_surplus: bool = False) -> Dropbox:
-        """A session of ``peer``, an internet address; raises NoRoom.
+        """A session of ``peer``, an internet address or what else tells them apart; raises NoRoom.
 
         ``keeps_surplus``: files that a .changes does not name may belong to another upload, and stay.
         """
-        if len(self._open) >= self.limits.sessions:
-            raise NoRoom("too many uploads are under way; try again later")
-        if sum(box.peer == peer for box in self._open) >= self.limits.sessions_per_peer:
-            raise NoRoom("too many uploads from your address are under way; let one of them end")
+        household = _household(peer)
+        if sum(box.household == household for box in self._open) >= self.limits.sessions_per_peer:
+            raise NoRoom("too many uploads of yours are under way; let one of them end")
+        if sum(not box.is_ending for box in self._open) >= self.limits.sessions:
+            raise Full("too many uploads are under way; try again later")
         try:
-            box = Dropbox(self, peer, via, keeps_surplus=keeps_surplus)
+            box = Dropbox(self, household, via, keeps_surplus=keeps_surplus)
         except OSError as error:
             raise NoRoom(f"the archive cannot write: {error.strerror}") from error
         self._open.add(box)
@@ -152,8 +161,9 @@ class Dropboxes:
 class Dropbox:
     """One session: what a client has left so far. Of its methods ``settle`` and ``close`` may wait."""
 
-    def __init__(self, boxes: Dropboxes, peer: str, via: str, *, keeps_surplus: bool) -> None:
-        self.peer, self.via = peer, via
+    def __init__(self, boxes: Dropboxes, household: str, via: str, *, keeps_surplus: bool) -> None:
+        self.household, self.via = household, via
+        self.is_ending = False
         self.desk, self.limits = boxes.desk, boxes.limits
         self.directory = Path(tempfile.mkdtemp(dir=boxes.home))
         self._boxes, self._keeps_surplus = boxes, keeps_surplus
@@ -182,6 +192,8 @@ class Dropbox:
         held = sum(len(pile.sizes) for pile in self._piles.copy().values())
         if held + len(self._coming) >= self.limits.upload.files:
             raise TooLarge(f"a session may leave {self.limits.upload.files} files")
+        if len(self._coming) >= self.limits.files_at_once:
+            raise NoRoom(f"{self.limits.files_at_once} files are on their way; send the others after them")
         arrival = Arrival(self, target, name)
         arrival.check(size_bytes)
         arrival.open()
@@ -333,6 +345,17 @@ class Arrival:
         with contextlib.suppress(OSError):
             self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+def _household(peer: str) -> str:
+    """Who is counted as one: an address of IPv4, and a network of 64 bits of IPv6, which everybody has."""
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv4Address) or address.ipv4_mapped is not None:
+        return peer.removeprefix("::ffff:")
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def _words_of(text: bytes) -> set[str]:

@@ -9,7 +9,7 @@ from twisted.internet import defer, protocol, reactor
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from ppa_tools.archives.dropbox import Arrival, Dropbox, Dropboxes, NoRoom
+from ppa_tools.archives.dropbox import Arrival, Dropbox, Dropboxes, Full, NoRoom
 from ppa_tools.archives.errors import ArchiveError, UnknownPPA, UploadRefused
 from ppa_tools.archives.upload_paths import Target, find_target
 
@@ -33,8 +33,16 @@ class Drops:
         self._open: set[Drop] = set()
 
     def open(self, peer: str, via: str, *, keeps_surplus: bool = False) -> Drop:
-        """A new session; raises NoRoom."""
-        drop = Drop(self, self._boxes.open(peer, via, keeps_surplus=keeps_surplus))
+        """A new session, for which one in which nothing comes may have to go; raises NoRoom."""
+        try:
+            box = self._boxes.open(peer, via, keeps_surplus=keeps_surplus)
+        except Full:
+            quiet = [one for one in self._open if one.is_quiet]
+            if not quiet:
+                raise
+            min(quiet, key=lambda one: one.heard_at).end()
+            box = self._boxes.open(peer, via, keeps_surplus=keeps_surplus)
+        drop = Drop(self, box)
         self._open.add(drop)
         return drop
 
@@ -84,9 +92,16 @@ class Drop:
         self._last = reactor.callLater(box.limits.session_s, self._expire)
         self._busy = 0
         self._closing: defer.Deferred[None] | None = None
+        self.heard_at = reactor.seconds()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has come lately, and nothing is being done with what has."""
+        return not self._busy and reactor.seconds() - self.heard_at > self.box.limits.quiet_s
 
     def touch(self) -> None:
-        """Something came."""
+        """Something of a file came."""
+        self.heard_at = reactor.seconds()
         if self._idle.active():
             self._idle.reset(self.box.limits.idle_s)
 
@@ -105,6 +120,11 @@ class Drop:
 
         return self._turn.run(self._drops.run, self.box.settle, arrival).addBoth(done)
 
+    def end(self) -> None:
+        """End it, and hang up."""
+        self.when_ended()
+        self.close()
+
     def close(self) -> defer.Deferred[None]:
         """End it, after what it has running."""
         if self._closing is None:
@@ -112,6 +132,7 @@ class Drop:
                 if call.active():
                     call.cancel()
             self._drops.forget(self)
+            self.box.is_ending = True
             self._closing = self._turn.run(self._drops.run, self.box.close)
             self._closing.addErrback(self._drops.explain)
         return self._closing
@@ -122,8 +143,7 @@ class Drop:
         if self._busy:
             self._idle = reactor.callLater(self.box.limits.idle_s, self._expire)
         else:
-            self.when_ended()
-            self.close()
+            self.end()
 
 
 class Overflow(protocol.Protocol):  # type: ignore[misc]

@@ -124,7 +124,6 @@ class DropFTP(ftp.FTP):  # type: ignore[misc]
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802 (Twisted's name)
         """A command; one that is no text is no command."""
-        self.drop.touch()
         try:
             line.decode(self._encoding)
         except UnicodeDecodeError:

@@ -104,7 +104,8 @@ class Puts:
         key = (token.id, peer, target)
         drop = self._open.get(key)
         if drop is None:
-            drop = self._open[key] = self._drops.open(peer, "put", keeps_surplus=True)
+            # A token's holder is known; behind a proxy all of them have one address.
+            drop = self._open[key] = self._drops.open(f"token {token.id}", "put", keeps_surplus=True)
             drop.when_ended = partial(self._forget, key)
         return drop
 
@@ -114,8 +115,7 @@ class Puts:
     def _tidy(self, answer: Answer, drop: Drop) -> Answer:
         """A session in which nothing waits has ended."""
         if drop.box.is_empty:
-            drop.when_ended()
-            drop.close()
+            drop.end()
         return answer
 
 

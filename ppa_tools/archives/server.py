@@ -40,6 +40,7 @@ from ppa_tools.archives.bodies import (
     Way,
     refusal,
 )
+from ppa_tools.archives.connections import Connections, make_room_for_files
 from ppa_tools.archives.desk import Desk, Notifier, Sent
 from ppa_tools.archives.dropbox import Dropboxes, DropLimits
 from ppa_tools.archives.drops import Drops
@@ -216,7 +217,8 @@ def serve(
     BoundRequest.gate = Gate(ways, puts)
     site = Site(Root(service, ways, puts), timeout=IDLE_TIMEOUT_S, requestFactory=BoundRequest)
     site.displayTracebacks = False
-    listening = listen_tcp(port, site, host)
+    make_room_for_files()
+    listening = listen_tcp(port, Connections(site), host)
     others, lines = listen(ways_in, drops) if ways_in else ([], [])
     task.LoopingCall(lambda: deferToThread(clean)).start(CLEANING_INTERVAL_S, now=False)
     end_background = background.begin(archive, say)

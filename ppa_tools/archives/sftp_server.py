@@ -109,7 +109,6 @@ class SFTPProtocol(filetransfer.FileTransferServer):  # type: ignore[misc]
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
         """Requests, or parts of them."""
-        self.client.drop.touch()
         super().dataReceived(data)
         if (
             len(self.buf) > PACKET_LIMIT_BYTES
@@ -140,6 +139,7 @@ class SFTPFile:
             self.arrival.abandon()
             self._failed = f"{self.arrival.name} must be written from its beginning to its end"
         if not self._failed:
+            self._drop.touch()
             try:
                 self.arrival.write(data)
             except ArchiveError as error:

@@ -8,6 +8,7 @@ import ftplib
 import hashlib
 import http.client
 import io
+import json
 import random
 import socket
 import stat
@@ -464,7 +465,7 @@ def test_a_session_ends_when_the_server_does(uploads: Uploads, signer: Signer, t
 
 
 IMPATIENT_SERVER = """
-import sys
+import json, sys
 from pathlib import Path
 from ppa_tools.archives.dropbox import DropLimits
 from ppa_tools.archives.local import LocalArchive
@@ -472,27 +473,51 @@ from ppa_tools.archives.server import serve
 from ppa_tools.archives.ways_in import WaysIn
 root, port, ftp_port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 ways = WaysIn("127.0.0.1", root / "keys", ftp_port)
-limits = DropLimits(idle_s=0.5)
+limits = DropLimits(**json.loads(sys.argv[4]))
 serve(LocalArchive(root), host="127.0.0.1", port=port, worker_token="x", drop_limits=limits, ways_in=ways)
 """
 
 
-def test_a_session_in_which_nothing_comes_ends(uploads: Uploads, signer: Signer, tmp_path: Path) -> None:
-    before = uploads.files()
+@contextlib.contextmanager
+def impatient(uploads: Uploads, **limits: float) -> Iterator[None]:
+    """Another server in the place of the one that runs."""
     uploads.stop()
     argv = [sys.executable, "-c", IMPATIENT_SERVER, str(uploads.home / "archive")]
-    argv += [str(uploads.port), str(uploads.ftp_port)]
+    argv += [str(uploads.port), str(uploads.ftp_port), json.dumps(limits)]
     with subprocess.Popen(argv, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         assert "serving" in server.stdout.readline()
-        with ftp_session(uploads) as ftp:
-            store(ftp, in_order(make_source(tmp_path / "s", signer))[0])
-            assert ftp.sock is not None
-            with contextlib.suppress(ConnectionResetError):
-                assert ftp.sock.recv(1) == b""
-        uploads.wait_until(lambda: uploads.files() == before)
+        yield
         server.terminate()
     assert server.returncode == 0
+
+
+def has_hung_up(ftp: ftplib.FTP) -> bool:
+    assert ftp.sock is not None
+    with contextlib.suppress(ConnectionResetError):
+        return ftp.sock.recv(1) == b""
+    return True
+
+
+def test_a_session_in_which_nothing_comes_ends(uploads: Uploads, signer: Signer, tmp_path: Path) -> None:
+    before = uploads.files()
+    with impatient(uploads, idle_s=0.5):
+        with ftp_session(uploads) as ftp:
+            store(ftp, in_order(make_source(tmp_path / "s", signer))[0])
+            assert has_hung_up(ftp)
+        uploads.wait_until(lambda: uploads.files() == before)
+
+
+def test_talk_alone_keeps_no_session_from_those_who_send_files(
+    uploads: Uploads, signer: Signer, tmp_path: Path
+) -> None:
+    changes = make_source(tmp_path / "s", signer)
+    with impatient(uploads, sessions=2, quiet_s=0), ftp_session(uploads) as first, ftp_session(uploads) as second:
+        store(second, in_order(changes)[0])
+        first.voidcmd("NOOP")
+        assert send(uploads, changes).startswith("226 accepted")
+        assert has_hung_up(first)
+        store(second, *in_order(changes)[1:])
 
 
 def test_a_file_over_the_limit_is_cut_off(shared: Uploads) -> None:

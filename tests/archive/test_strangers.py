@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ftplib
 import hashlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +20,11 @@ from twisted.web.server import Site
 
 from ppa_tools.address import Address
 from ppa_tools.archives.bodies import ArchiveRequest, Body, Gate
+from ppa_tools.archives.connections import CONNECTIONS
+from ppa_tools.archives.desk import Desk
+from ppa_tools.archives.dropbox import Dropboxes, DropLimits, NoRoom
 from ppa_tools.archives.local import LocalArchive, UploadRefused
+from ppa_tools.archives.upload_paths import Target
 from tests.archive.conftest import PPA, SERIES, Signer, architecture, changes_text, make_source
 from tests.archive.test_server import get, put
 from tests.archive.uploads import Uploads, in_order, send, serving
@@ -121,6 +127,38 @@ def test_who_was_removed_while_their_upload_was_checked_is_refused(
     with pytest.raises(UploadRefused, match="may upload to local:demo/trunk no longer"):
         archive.accept_source(PPA, SERIES, changes.parent, changes.name)
     assert archive.publications(PPA) == ()
+
+
+def test_silent_connections_keep_nobody_out(uploads: Uploads, signer: Signer, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(CONNECTIONS + 20):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", uploads.port), timeout=60))
+            one.sendall(b"GET / HTTP/1.1\r\n")
+        assert get(f"{uploads.url}/demo/trunk/")[0] == 200
+        changes = make_source(tmp_path / "s", signer, source="other")
+        assert send(uploads, changes, "~demo/trunk").startswith("226 accepted")
+
+
+def test_a_session_has_few_files_open_at_a_time(archive: LocalArchive, tmp_path: Path) -> None:
+    boxes = Dropboxes(tmp_path / "boxes", Desk(archive, print), DropLimits(files_at_once=2, free_bytes=0))
+    box = boxes.open("192.0.2.1", "sftp")
+    coming = [box.begin(Target(PPA), f"x{n}.dsc") for n in range(2)]
+    with pytest.raises(NoRoom, match="2 files are on their way"):
+        box.begin(Target(PPA), "x2.dsc")
+    coming[0].abandon()
+    box.begin(Target(PPA), "x2.dsc")
+    boxes.close()
+
+
+def test_an_ipv6_network_has_no_more_sessions_than_an_ipv4_address(archive: LocalArchive, tmp_path: Path) -> None:
+    boxes = Dropboxes(tmp_path / "boxes", Desk(archive, print), DropLimits(sessions_per_peer=2))
+    for peer in ("192.0.2.{}", "2001:db8::{}", "::ffff:198.51.100.7"):
+        for n in range(2):
+            boxes.open(peer.format(n if peer.startswith("2001") else 1), "ftp")
+        with pytest.raises(NoRoom, match="too many uploads of yours"):
+            boxes.open(peer.format(3 if peer.startswith("2001") else 1), "ftp")
+    boxes.open("2001:db8:0:1::1", "ftp")
+    boxes.close()
 
 
 class Piece(Body):
