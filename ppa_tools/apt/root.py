@@ -102,7 +102,7 @@ class AptRoot:
         strange = [name for name in names if not PACKAGE_NAME.fullmatch(name)]
         if strange:
             return Simulated(False, errors=f"{strange[0]!r} is no name for a package")
-        done = self._run("apt-get", "--simulate", "--quiet=2", *options, verb, "--", *names)
+        done = self._run("apt-get", "--simulate", "--quiet=1", *options, verb, "--", *names)
         if done.returncode == 0:
             return Simulated(True)
         return Simulated(False, read_unmet(done.stdout), read_errors(done.stderr))
