@@ -44,6 +44,12 @@ def gather(
     return ask(question, source, destination), mine
 
 
+def gather_for_return(picks: Sequence[Pick], archive: Archive) -> Facts:
+    """The facts about what is to be brought back: whether its files are kept, and what it was built on."""
+    rows = tuple(pick.publication for pick in picks)
+    return ask(Question(builds=rows, source_files=rows, binary_files=rows), archive, archive)
+
+
 def ask(question: Question, source: Archive, destination: Archive) -> Facts:
     """Ask both archives at the same time, each for all of its own at once."""
     if source is destination:
