@@ -25,7 +25,8 @@ SETTLE_S = 300.0
 LIMIT_S = 2700.0
 """Launchpad tries a copy that another one is in the way of again after 6 to 8 minutes, at most five times."""
 
-Transfer = Callable[[CopyBatch, Archive, Archive], None]
+Transfer = Callable[[Archive, Archive, CopyBatch], None]
+"""Carries a batch from one archive to another of a different kind; raises as ``Archive.ask_copies``."""
 
 
 def nobody(_: Progress) -> None:
@@ -48,8 +49,8 @@ def apply_plan(
     """Do what the plan says and tell what became of each action; Ctrl-C ends it with a report, too.
 
     ``archives`` are open, by their addresses. After ``settle_s`` something of a batch that was taken has come;
-    after ``limit_s`` what has not come never will. ``transfer`` carries copies between archives of two kinds (the
-    batch, from, to), and raises as ``Archive.ask_copies``. Raises JournalError.
+    after ``limit_s`` what has not come never will. ``transfer`` is needed where the two are of different kinds.
+    Raises JournalError.
     """
     run = Run(plan, archives, journal, settle_s, limit_s, clock, sleep, progress, transfer, why=why)
     stopped, no_rights, interrupted = "", False, False
@@ -91,10 +92,10 @@ def _note_what_came(run: Run) -> None:
 
 def _free_to_go(run: Run, wanted: Sequence[Action], goners: Sequence[Action]) -> list[Action]:
     """The deletions that may be asked for now; those whose copy has not arrived stay."""
-    waited_for = {one.key: one for one in wanted if one.key and not run.results[one].is_good}
+    waited_for = {(run.plan.source, one.key): one for one in wanted if not run.results[one].is_good}
     free = []
     for one in goners:
-        if (its_copy := waited_for.get(one.key)) is not None:
+        if (its_copy := waited_for.get((one.archive, one.key))) is not None:
             run.settle(
                 [one],
                 Outcome.NOT_TRIED,

@@ -98,7 +98,7 @@ def _ask_all(run: Run, actions: Sequence[Action], *, attempt: int) -> list[Fligh
         run.tell(Progress(Step.COPYING, asked, len(actions)))
         try:
             flights.append(_ask(run, batch, attempt))
-        except Refused as error:
+        except DoorError as error:
             todo[:0] = batch.halves()
             if len(batch.actions) == 1:
                 run.settle(batch.actions, Outcome.FAILED, str(error))
@@ -124,18 +124,18 @@ def _batches(run: Run, actions: Sequence[Action]) -> tuple[Batch, ...]:
 
 
 def _ask(run: Run, batch: Batch, attempt: int) -> Flight:
-    """Ask for one batch. Raises Refused, and Stopped; after either nothing of it was taken."""
+    """Ask for one batch. Raises DoorError where it is refused, and Stopped; nothing of it was taken then."""
     items = [item_of(action) for action in batch.actions]
     began = run.clock()
     run.journal.begin(items, began)
     flight = Flight(began, certain=True, waiting=set(batch.actions), asked=attempt)
     try:
         run.patiently(lambda: _ask_archive(run, batch), Step.COPYING)
-    except (Refused, Stopped):
-        run.journal.note(State.NOT_TAKEN, items, run.clock())
-        raise
     except Uncertain:
         flight.certain = False
+    except (DoorError, Stopped):
+        run.journal.note(State.NOT_TAKEN, items, run.clock())
+        raise
     else:
         run.journal.note(State.ASKED, items, run.clock())
     return flight
@@ -150,7 +150,7 @@ def _ask_archive(run: Run, batch: Batch) -> None:
             f"{wanted.source} and {run.plan.destination} are of different kinds: nothing carries it over"
         )
     else:
-        run.transfer(wanted, run.archives[wanted.source], run.destination)
+        run.transfer(run.archives[wanted.source], run.destination, wanted)
 
 
 def _wait(run: Run, flights: list[Flight], total: int) -> list[Action]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ppa_tools.apply.journal import State, item_of
 from ppa_tools.apply.report import Outcome, Progress, Step
 from ppa_tools.apply.run import FIRST_PAUSE_S, TRIES, Run, Stopped
-from ppa_tools.archives.door import NotThere, Refused, Uncertain, Unreachable
+from ppa_tools.archives.door import DoorError, NotThere, Uncertain
 from ppa_tools.plan.actions import Action
 from ppa_tools.publication import Publication, Status
 
@@ -45,8 +45,6 @@ def _delete_one(run: Run, action: Action) -> None:
     for attempt in range(TRIES):
         try:
             run.patiently(lambda: archive.ask_deletion(publication, run.why or action.reason), Step.DELETING)
-        except Refused as error:
-            return run.settle([action], Outcome.FAILED, str(error))
         except NotThere:
             return run.settle([action], Outcome.ALREADY, "it was gone")
         except Uncertain as error:
@@ -55,6 +53,8 @@ def _delete_one(run: Run, action: Action) -> None:
             if attempt == TRIES - 1:
                 return run.settle([action], Outcome.UNKNOWN, str(error))
             run.sleep(FIRST_PAUSE_S * 2**attempt)
+        except DoorError as error:
+            return run.settle([action], Outcome.FAILED, str(error))
         else:
             return run.settle([action], Outcome.DONE)
     return None
@@ -69,7 +69,7 @@ def _gone(run: Run, actions: Sequence[Action]) -> set[Action]:
             rows = run.archives[address].publications(
                 names={action.source for action in mine}, series={action.to_series for action in mine}
             )
-        except Unreachable as error:
+        except DoorError as error:
             raise Stopped(error) from error
         ended = {row.key for row in rows if not row.is_active}
         found |= {action for action in mine if action.key in ended}

@@ -10,7 +10,7 @@ from ppa_tools.archives.door import Archive
 from ppa_tools.plan.choosing import Pick
 from ppa_tools.plan.copying import to_be_asked
 from ppa_tools.plan.facts import Facts, Question, Shelf, Terms, questions
-from ppa_tools.publication import Build, File, Publication, Side
+from ppa_tools.publication import Build, Publication, Side
 
 
 def both_sides(
@@ -44,12 +44,6 @@ def gather(
     return ask(question, source, destination), mine
 
 
-def gather_for_return(picks: Sequence[Pick], archive: Archive) -> Facts:
-    """The facts about what is to be brought back: whether its files are kept, and what it was built on."""
-    rows = tuple(pick.publication for pick in picks)
-    return ask(Question(builds=rows, source_files=rows, binary_files=rows), archive, archive)
-
-
 def ask(question: Question, source: Archive, destination: Archive) -> Facts:
     """Ask both archives at the same time, each for all of its own at once."""
     if source is destination:
@@ -62,19 +56,23 @@ def ask(question: Question, source: Archive, destination: Archive) -> Facts:
 
 def _ask_source(question: Question, source: Archive) -> Facts:
     return Facts(
-        _builds(source, question.builds),
-        source.source_files(question.source_files) if question.source_files else {},
-        source.binary_files(question.binary_files) if question.binary_files else {},
+        builds=_builds(source, question.builds),
+        source_files=source.source_files(question.source_files) if question.source_files else {},
+        binary_files=source.binary_files(question.binary_files) if question.binary_files else {},
     )
 
 
 def _ask_destination(question: Question, destination: Archive) -> Facts:
     sources, binaries = question.there_source_files, question.there_binary_files
     return Facts(
-        {},
-        destination.source_files(sources) if sources else {},
-        destination.binary_files(binaries) if binaries else {},
+        there_source_files=destination.source_files(sources) if sources else {},
+        there_binary_files=destination.binary_files(binaries) if binaries else {},
     )
+
+
+def _merged(mine: Facts, theirs: Facts) -> Facts:
+    there = (theirs.there_source_files, theirs.there_binary_files)
+    return Facts(mine.builds, mine.source_files, mine.binary_files, *there)
 
 
 def _builds(source: Archive, publications: Sequence[Publication]) -> Mapping[str, tuple[Build, ...]]:
@@ -83,14 +81,6 @@ def _builds(source: Archive, publications: Sequence[Publication]) -> Mapping[str
         return {}
     told = source.builds(publications)
     return {one.key: told.get(one.key, ()) for one in publications}
-
-
-def _merged(mine: Facts, theirs: Facts) -> Facts:
-    files: list[dict[str, tuple[File, ...]]] = [
-        {**theirs.source_files, **mine.source_files},
-        {**theirs.binary_files, **mine.binary_files},
-    ]
-    return Facts(mine.builds, *files)
 
 
 def _with_more(side: Side, publications: Sequence[Publication]) -> Side:

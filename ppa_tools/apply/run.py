@@ -37,7 +37,7 @@ class Run:
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     tell: Tell
-    transfer: Callable[[CopyBatch, Archive, Archive], None] | None = None
+    transfer: Callable[[Archive, Archive, CopyBatch], None] | None = None
     results: dict[Action, Result] = field(default_factory=dict)
     why: str = ""
 
@@ -57,7 +57,7 @@ class Run:
     def patiently(self, ask: Callable[[], None], step: Step) -> None:
         """Ask for something, and again while the archive cannot take it.
 
-        Raises Stopped when it stays so, or the rights are lacking; Refused and Uncertain as they come.
+        Raises Stopped when it stays so, or the rights are lacking; other errors as they come.
         """
         for attempt in range(TRIES):
             try:

@@ -28,12 +28,14 @@ class Terms:
 class Facts:
     """What was asked of single publications, by their keys; of what is not there, nobody asked.
 
-    No files means that they are no longer kept.
+    No files means that they are no longer kept. Those ``there`` are the destination's, which has keys of its own.
     """
 
     builds: Mapping[str, tuple[Build, ...]] = field(default_factory=dict)
     source_files: Mapping[str, tuple[File, ...]] = field(default_factory=dict)
     binary_files: Mapping[str, tuple[File, ...]] = field(default_factory=dict)
+    there_source_files: Mapping[str, tuple[File, ...]] = field(default_factory=dict)
+    there_binary_files: Mapping[str, tuple[File, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

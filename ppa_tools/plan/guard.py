@@ -32,7 +32,7 @@ def guards(plan: Plan, source: Side | None = None) -> tuple[Guard, ...]:
 
 def _going(plan: Plan) -> list[Action]:
     copies = plan.of(Kind.COPY)
-    moved = {one.key for one in copies if one.key}
+    moved = {one.key for one in copies} if plan.source == plan.destination else set()
     filled = {(one.archive, one.to_series, one.source) for one in copies}
     return [
         one

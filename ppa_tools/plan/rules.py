@@ -98,17 +98,17 @@ def why_files_are_gone(one: Publication, facts: Facts, terms: Terms) -> str:
 
 def _why_files_differ(one: Publication, source: Shelf, destination: Shelf, facts: Facts, terms: Terms) -> str:
     same, upstream = rivals(one, source, destination)
-    if not terms.with_binaries and any(facts.binary_files.get(row.key) for row in same):
+    if not terms.with_binaries and any(facts.there_binary_files.get(row.key) for row in same):
         return (
             f"{one.version} has, or had, binaries there, and building it again would give their names other "
             "contents; copy it with its binaries, or upload a version of its own"
         )
     if source.side.address == destination.side.address:
         return ""
-    theirs = [file for row in (*same, *upstream) for file in facts.source_files.get(row.key, ())]
+    theirs = [file for row in (*same, *upstream) for file in facts.there_source_files.get(row.key, ())]
     if words := why_contents_differ(facts.source_files.get(one.key, ()), theirs):
         return words
-    theirs = [file for row in same for file in facts.binary_files.get(row.key, ())]
+    theirs = [file for row in same for file in facts.there_binary_files.get(row.key, ())]
     return why_contents_differ(facts.binary_files.get(one.key, ()), theirs)
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from ppa_tools.address import Address
 from ppa_tools.apply.applying import apply_plan
 from ppa_tools.apply.journal import open_journal
-from ppa_tools.apply.looking import both_sides, gather, gather_for_return
+from ppa_tools.apply.looking import ask, both_sides, gather
 from ppa_tools.apply.report import Report
 from ppa_tools.archives.door import Archive
 from ppa_tools.plan.actions import Plan
 from ppa_tools.plan.choosing import Selection, choose, pair_series
 from ppa_tools.plan.copying import plan_copy
-from ppa_tools.plan.facts import Terms
-from ppa_tools.plan.returning import plan_return, to_bring_back
+from ppa_tools.plan.facts import Shelf, Terms, questions
+from ppa_tools.plan.returning import AS_IT_WAS, plan_return, to_bring_back
 from ppa_tools.plan.syncing import plan_sync
 from tests.ppa_tools.model import World
 
@@ -49,7 +49,8 @@ def copy_plan(
 
 def return_plan(archive: Archive, moment: float) -> Plan:
     side = archive.side(with_past=True)
-    facts = gather_for_return(to_bring_back(side, moment), archive)
+    shelf = Shelf(side)
+    facts = ask(questions(to_bring_back(side, moment), shelf, shelf, AS_IT_WAS), archive, archive)
     return plan_return(side, moment, facts)
 
 
