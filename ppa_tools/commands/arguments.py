@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ppa_tools.plan.choosing import Wanted
     from ppa_tools.plan.facts import Terms
 
+INSTANCE_VARIABLE = "PPA_INSTANCE"
 ARCHIVE = "PPA"
 ARCHIVE_HELP = "ppa:OWNER/NAME on Launchpad, local:OWNER/NAME in the embedded archive"
 DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -108,9 +110,9 @@ def add_archives(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("archives")
     group.add_argument(
         "--instance",
-        default="production",
+        default=os.environ.get(INSTANCE_VARIABLE) or "production",
         metavar="NAME",
-        help="Launchpad's: production (the default), staging, qastaging, or a URL",
+        help=f"Launchpad's: production, staging, qastaging, or a URL (${INSTANCE_VARIABLE}, or production)",
     )
     group.add_argument(
         "--local-archive",

@@ -64,4 +64,12 @@ def _apply(plan: Plan, opened: Session, args: argparse.Namespace) -> Report:
         addresses.add(plan.source)
     archives = {one: opened.archive(one) for one in addresses}
     with open_journal(plan.destination, opened.instance_of(plan.destination)) as journal, telling() as tell:
-        return apply_plan(plan, archives, journal, limit_s=args.limit, progress=tell, why=args.why)
+        return apply_plan(
+            plan,
+            archives,
+            journal,
+            limit_s=args.limit,
+            progress=tell,
+            transfer=opened.transfer,
+            why=args.why,
+        )

@@ -52,7 +52,9 @@ def usage_error(message: str, resolution: str = "") -> CommandError:
 def judged(error: DoorError) -> tuple[Exit, str]:
     """The exit status that an archive's error has, and what is said of it; it ends in what to do."""
     if isinstance(error, NoRights):
-        return Exit.NO_RIGHTS, _with_advice(error, "`ppa login --help` tells how credentials are given.")
+        return Exit.NO_RIGHTS, _with_advice(
+            error, "Log in, or ask the owner of the archive for the rights; then give the same command again."
+        )
     if isinstance(error, NotThere):
         return Exit.USAGE, str(error)
     if isinstance(error, Uncertain):

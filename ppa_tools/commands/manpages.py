@@ -10,6 +10,8 @@ from ppa_tools.commands.ends import EXIT_WORDS
 
 ENVIRONMENT = (
     ("PPA_LOCAL_ARCHIVE", "the embedded archive's directory, where --local-archive does not name it"),
+    ("PPA_INSTANCE", "which Launchpad is meant, where --instance does not say"),
+    ("LP_CREDENTIALS_FILE, LP_CREDENTIALS", "a credentials file of launchpadlib, or the text of one"),
     ("XDG_STATE_HOME", "where journals of changes are kept, in ppa-tools/ (~/.local/state)"),
     ("NO_COLOR", "when it is set and not empty, nothing is coloured"),
 )

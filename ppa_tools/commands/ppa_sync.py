@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         sides = both_sides(source, destination)
         check_series(args.from_series, sides[0].series, str(args.source))
         try:
-            pairs = pair_series(sides[0], args.from_series, args.to_series)
+            pairs = pair_series(sides[0], args.from_series, args.to_series, in_step=sides[1])
         except ChoiceError as error:
             raise usage_error(str(error)) from error
         chosen = choose(sides[0], selection, pairs)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from ppa_tools.address import Address
-from ppa_tools.archives.door import Archive
+from ppa_tools.archives.door import Archive, CopyBatch
 from ppa_tools.archives.words import size_in_words
 from ppa_tools.commands.output import counted, note
 from ppa_tools.publication import Side
@@ -52,6 +52,12 @@ class Session:
     def pair(self, source: Address, destination: Address) -> tuple[Archive, Archive]:
         """Two archives; the same one twice where they are one."""
         return self.archive(source), self.archive(destination)
+
+    def transfer(self, source: Archive, destination: Archive, batch: CopyBatch) -> None:
+        """Carry copies from one kind of archive to the other; raises as ``Archive.ask_copies``."""
+        from ppa_tools.archives.transfer import ask_transfer, means_of
+
+        ask_transfer(source, destination, batch, means_of(self._options()))
 
     def each(self, addresses: Sequence[Address], ask: Callable[[Archive], T]) -> list[T]:
         """What each of several archives answers; they are asked at the same time."""
