@@ -9,6 +9,9 @@ from ppa_tools.archives.launchpad.credentials import HOW_TO_SIGN_IN, Token
 from ppa_tools.archives.launchpad.session import Answer
 
 BAD_TOKEN = ("Expired token", "Invalid token", "Unknown access token", "Invalid nonce", "Unknown consumer")
+UPLOAD_RIGHTS = "no upload rights"
+"""What is in Launchpad's reason, with status 400, when one may not copy to a PPA."""
+
 LONGEST_TEXT = 600
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -23,7 +26,7 @@ def refusal(answer: Answer, doing: str, token: Token | None) -> DoorError:
             f"Launchpad does not know the credentials from {token.origin if token else 'here'}: {said}",
             resolution=f"They have been revoked, or have run out. Remove them. {HOW_TO_SIGN_IN}",
         )
-    if answer.status in (401, 403):
+    if answer.status in (401, 403) or UPLOAD_RIGHTS in said:
         with_these = f" with the credentials from {token.origin}" if token and token.origin else ""
         told = f": {said}" if said and not said.startswith("(") else ""
         return NoRights(

@@ -158,7 +158,11 @@ class LaunchpadArchive:
 
     def _read(self, wanted: queries.Filter) -> tuple[Publication, ...]:
         base = queries.broad(wanted, self._client.instance)
-        first = read_first(self._client.session, self._publications_by(base), self.stats)
+        try:
+            first = read_first(self._client.session, self._publications_by(base), self.stats)
+        except Refused as error:
+            self._client.check_series(wanted.series, self.stats, error)
+            raise
         rows: dict[str, Row] = {}
         better = queries.narrow(wanted, base, first.pages_left) if first.pages_left else None
         if better is None:
@@ -193,4 +197,6 @@ class LaunchpadArchive:
         try:
             return self._client.reading(read)
         except NotThere as error:
+            if error.resolution:
+                raise
             raise self._client.not_there(self.address, self.stats) from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ppa_tools.address import Address
@@ -25,12 +26,19 @@ T = TypeVar("T")
 class LaunchpadClient:
     """One Launchpad. Any thread may use it. Public PPAs are read without a login, unless there is one at hand.
 
-    Raises NoRights when the credentials at hand are damaged.
+    ``sleep`` waits between the tries of a read. Raises NoRights when the credentials at hand are damaged.
     """
 
-    def __init__(self, instance: Instance, login: Login, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        login: Login,
+        limits: Limits | None = None,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.instance = instance
-        self.session = Session(instance.api, limits or Limits())
+        self.session = Session(instance.api, limits or Limits(), sleep=sleep)
         self._login = login
         self._lock = threading.Lock()
         self._series: Mapping[str, SeriesFacts] | None = None
@@ -93,6 +101,14 @@ class LaunchpadClient:
                 rows = self.rows(wanted, stats)
                 self._series = {one.name: one for one in map(reading.series, rows)}
             return self._series
+
+    def check_series(self, names: Iterable[str], stats: Stats, why: DoorError) -> None:
+        """Raise NotThere, which tells the nearest, where one of these is no series; ``why``: Launchpad's word."""
+        known = self.series(stats)
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=NEAREST) or known
+                raise NotThere(f"Ubuntu has no series {name}", resolution=f"It has {', '.join(near)}.") from why
 
     def not_there(self, address: Address, stats: Stats) -> NotThere:
         """That there is no such PPA, with those of its owner that there are."""

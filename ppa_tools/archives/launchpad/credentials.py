@@ -1,9 +1,9 @@
 """Who asks Launchpad: OAuth tokens from the environment, a credentials file, the keyring, or a login in a browser.
 
-File and keyring are launchpadlib's own: who has logged in with any tool that uses it is logged in here as well.
+File and keyring are launchpadlib's own: who has logged in with a tool that uses it is logged in here as well.
 It is imported only where the keyring or a browser is needed. Tokens are in no log, message or argument list.
 
-``LP_CREDENTIALS_FILE`` names a credentials file as launchpadlib writes it, and is read by launchpadlib as well. For
+``LP_CREDENTIALS_FILE`` names a credentials file as launchpadlib writes it, which reads the variable as well. For
 machines that have secrets as variables only, ``LP_CREDENTIALS`` may hold the text of such a file.
 """
 

@@ -1,0 +1,135 @@
+"""Reads survive what goes wrong on the way, within limits of time and size; what they cost is counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from ppa_tools.address import parse_address
+from ppa_tools.archives.door import NotThere, Unreachable
+from ppa_tools.archives.launchpad import LaunchpadArchive, LaunchpadClient
+from ppa_tools.archives.launchpad.credentials import Login
+from ppa_tools.archives.launchpad.instances import find_instance
+from ppa_tools.archives.launchpad.session import Limits
+from tests.doubles.launchpad import LaunchpadDouble
+from tests.ppa_tools.launchpad.conftest import QUICK, Open
+
+
+@pytest.fixture
+def ppa(double: LaunchpadDouble, opened: Open) -> LaunchpadArchive:
+    double.add_ppa("me/ppa")
+    double.add_package("me/ppa", "hello", "1")
+    return opened("me/ppa", person="")
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts"),
+    [
+        ("status", {"status": 502}),
+        ("status", {"status": 503}),
+        ("status", {"status": 504}),
+        ("status", {"status": 429}),
+        ("cut-before", {}),
+        ("cut-after", {}),
+        ("truncate", {}),
+    ],
+)
+def test_a_read_is_tried_again(
+    double: LaunchpadDouble, ppa: LaunchpadArchive, kind: str, facts: dict[str, object]
+) -> None:
+    double.fault(kind, times=3, **facts)
+
+    assert [one.source for one in ppa.publications()] == ["hello"]
+    assert (ppa.stats.requests, ppa.stats.retried) == (4, 3)
+    assert len(double.requests()) == 4
+
+
+def test_a_connection_cut_at_every_third_request_changes_nothing_that_is_read(
+    double: LaunchpadDouble, opened: Open
+) -> None:
+    double.add_ppa("me/ppa")
+    double.add_packages({"ppa": "me/ppa", "name": f"pkg{n}", "version": "1"} for n in range(2000))
+    double.fault("cut-after", times=0, each=3)
+
+    assert len(opened("me/ppa").side(with_past=True).publications) == 2000
+
+
+def test_launchpad_says_how_long_to_wait(double: LaunchpadDouble) -> None:
+    double.add_ppa("me/ppa")
+    waits: list[float] = []
+    client = LaunchpadClient(find_instance(double.url), Login(), QUICK, sleep=waits.append)
+    double.fault("status", retry_after_s=7)
+
+    LaunchpadArchive(client, parse_address("ppa:me/ppa")).publications()
+
+    assert waits == [7]
+
+
+def test_a_longer_wait_than_there_is_time_for_is_left_to_the_user(double: LaunchpadDouble) -> None:
+    double.add_ppa("me/ppa")
+    waits: list[float] = []
+    client = LaunchpadClient(find_instance(double.url), Login(), QUICK, sleep=waits.append)
+    double.fault("status", retry_after_s=3600)
+
+    with pytest.raises(Unreachable, match="answers 503") as caught:
+        LaunchpadArchive(client, parse_address("ppa:me/ppa")).publications()
+
+    assert caught.value.resolution == "Try again in 3600 seconds."
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "limits", "words"),
+    [
+        ("status", {}, QUICK, "it answers 503"),
+        ("cut-before", {}, QUICK, "the connection broke"),
+        ("garbage", {}, QUICK, "its answer is no JSON"),
+        ("hang", {"seconds": 2}, Limits(read_s=0.1, tries=2, first_wait_s=0.001), "no answer came in time"),
+        ("slow", {"seconds": 2}, Limits(whole_s=0.1, tries=2, first_wait_s=0.001), "takes longer than"),
+    ],
+)
+def test_trouble_that_lasts_is_told_with_what_to_do(
+    double: LaunchpadDouble, opened: Open, kind: str, facts: dict[str, object], limits: Limits, words: str
+) -> None:
+    double.add_ppa("me/ppa")
+    ppa = opened("me/ppa", limits=limits)
+    double.fault(kind, times=0, **facts)
+
+    with pytest.raises(Unreachable, match=words) as caught:
+        ppa.publications()
+    assert "ry again" in caught.value.resolution
+
+
+def test_an_answer_without_end_is_cut_off(double: LaunchpadDouble, opened: Open) -> None:
+    double.add_ppa("me/ppa")
+    double.add_packages({"ppa": "me/ppa", "name": f"pkg{n}", "version": "1"} for n in range(200))
+
+    with pytest.raises(Unreachable, match="longer than"):
+        opened("me/ppa", limits=Limits(answer_bytes=1 << 17, tries=1)).publications()
+
+
+def test_a_series_that_is_not_there_is_told_with_the_nearest(ppa: LaunchpadArchive) -> None:
+    with pytest.raises(NotThere, match="Ubuntu has no series nobel") as caught:
+        ppa.publications(series=["nobel"])
+
+    assert caught.value.resolution == "It has noble."
+
+
+def test_what_it_has_cost_is_counted(double: LaunchpadDouble, opened: Open) -> None:
+    double.add_ppa("me/ppa")
+    double.add_packages({"ppa": "me/ppa", "name": f"pkg{n}", "version": "1"} for n in range(500))
+    double.set(latency_s=0.05)
+    ppa = opened("me/ppa", person="")
+
+    ppa.side(with_past=True)
+    double.set(latency_s=0)
+
+    requests = double.requests()
+    assert ppa.stats.requests == len(requests) == sum(ppa.stats.by_kind.values())
+    assert ppa.stats.by_kind == {
+        "archive": 1,
+        "series": 1,
+        "getPublishedSources": 2,
+        "getPublishedSources (total)": 1,
+    }
+    assert ppa.stats.received_bytes == sum(one["size_bytes"] for one in requests)
+    assert 0.1 <= ppa.stats.seconds < sum(one["seconds"] for one in requests), "what goes on at once counts once"
