@@ -202,7 +202,7 @@ class Session:
         until = time.monotonic() + self.limits.whole_s
         content = bytearray()
         try:
-            for chunk in response.iter_content(CHUNK_BYTES):
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
                 content += chunk
                 if len(content) > self.limits.answer_bytes:
                     raise BrokenOff(f"its answer is longer than {self.limits.answer_bytes >> 20} MiB", sent=True)
