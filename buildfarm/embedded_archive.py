@@ -28,7 +28,7 @@ def opened_archive(settings: Settings) -> Iterator[LocalArchive]:
             yield archive
     except UnknownPPA as error:
         raise UsageError(
-            f"{error}", resolution="`buildfarm archive list` names the PPAs, `create` makes one."
+            f"{error}", resolution="`buildfarm archive list` names the PPAs and their series, `create` makes them."
         ) from error
     except (ArchiveTrouble, OpenPGPError) as error:
         raise FarmTrouble(str(error)) from error

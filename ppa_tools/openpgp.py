@@ -106,9 +106,14 @@ def secret_keys(home: Path) -> tuple[Key, ...]:
 
 
 def read_keys(keyring: bytes) -> tuple[Key, ...]:
-    """The keys of a keyring (public keys one after the other, binary or armored); revoked ones are left out."""
+    """The keys of a keyring (public keys one after the other, binary or armored); revoked ones are left out.
+
+    Raises OpenPGPError for what is no keyring, and for secret keys: whoever takes public ones must not keep them.
+    """
     with tempfile.TemporaryDirectory(prefix="gpg-") as name:
         _, listing = _gpg(Path(name), ["--with-colons", "--show-keys"], dearmor_keys(keyring))
+    if listing.startswith(b"sec:") or b"\nsec:" in listing:
+        raise OpenPGPError("it has a secret key in it; `gpg --armor --export` gives the public one")
     return tuple(_parse_keys(listing))
 
 

@@ -24,6 +24,7 @@ SERIES_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,62}")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 RESERVED_OWNERS = ("api", "upload", "upload-binaries", "put")
 COMPRESSIONS = tuple(form for form in FORMS if form != PLAIN)
+NAME_LIMIT = 80  # both, and a series, go into the name of one file
 TOKEN_BYTES = 24
 UID_LIMIT = 300
 
@@ -49,6 +50,8 @@ def check_names(address: Address, series: Sequence[str], architectures: Sequence
     """Raise ArchiveError for names that cannot be used."""
     if address.backend != "local":
         raise ArchiveError(f"{address} is no PPA of the embedded archive: local:owner/name is wanted")
+    if len(address.owner) > NAME_LIMIT or len(address.name) > NAME_LIMIT:
+        raise ArchiveError(f"the names of owners and PPAs may have {NAME_LIMIT} characters, {address} has more")
     if address.owner in RESERVED_OWNERS:
         raise ArchiveError(f"{address.owner!r} cannot own PPAs: the archive's own addresses begin with it")
     for name in series:
@@ -130,7 +133,10 @@ def surplus_versions(conn: Connection, ppa: h.PPA, series: h.Series, keep: int) 
 
 def read_uploaders(data: bytes) -> tuple[h.Uploader, ...]:
     """The uploaders that public keys (armored or binary) stand for; raises ArchiveError when there is none."""
-    keys = openpgp.read_keys(data)
+    try:
+        keys = openpgp.read_keys(data)
+    except openpgp.OpenPGPError as error:
+        raise ArchiveError(f"an uploader's public key is wanted, and this is none: {error}") from error
     if not keys:
         raise ArchiveError("an uploader's key is wanted, and this holds none that can be used")
     return tuple(h.Uploader(key.fingerprint, in_a_line(key.uid, UID_LIMIT), data) for key in keys)

@@ -200,7 +200,8 @@ class LocalArchive:
             admin.check_settings(settings, ppa.settings, consent=consent)
             if settings != ppa.settings:
                 h.configure_ppa(conn, ppa, settings)
-                admin.touch_all_series(conn, ppa, self._clock(), by, "configure", ", ".join(sorted(changes)))
+                why = reading.changed_settings_in_words(ppa.settings, settings)
+                admin.touch_all_series(conn, ppa, self._clock(), by, "configure", why)
                 for one in h.list_series(conn, ppa):
                     surplus = admin.surplus_versions(conn, ppa, one, settings.versions)
                     why = f"{settings.versions} of its versions are kept published"

@@ -33,7 +33,7 @@ th { font-weight: 600; color: var(--soft); font-size: .9rem } .narrow { white-sp
   font-variant-numeric: tabular-nums }
 pre { background: var(--fill); padding: .8rem; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 4px;
   margin: .6rem 0; font-size: .9rem }
-@media (max-width: 45rem) { .narrow { white-space: normal } }
+@media (max-width: 45rem) { .narrow { white-space: normal } table { display: block; overflow-x: auto } }
 form { margin: 1rem 0 } input, button { font: inherit; padding: .3rem .6rem }
 """
 

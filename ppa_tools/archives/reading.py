@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -67,13 +68,11 @@ def publications(
     release_ids = None if sources is None else {one.release_id for one in rows}
     built = h.built_architectures(conn, ppa, series=series, source=source, release_ids=release_ids)
     words = h.source_architectures(conn, {one.release_id for one in rows})
-    by_source: dict[tuple[str, str, str], list[h.BinaryPublication]] = {}
-    for one in binaries:
-        by_source.setdefault((one.series, one.source, one.source_version), []).append(one)
+    by_source = _binaries_of(rows, binaries)
     found = [
         Publication(
             one,
-            tuple(by_source.get((one.series, one.source, one.version), ())),
+            by_source[one.id],
             built.get((one.series, one.release_id), ()),
             words[one.release_id],
         )
@@ -81,6 +80,30 @@ def publications(
     ]
     found.sort(key=lambda publication: version_key(publication.source.version), reverse=True)
     return tuple(sorted(found, key=lambda publication: (publication.source.series, publication.source.source)))
+
+
+def _binaries_of(
+    rows: Sequence[h.SourcePublication], binaries: Iterable[h.BinaryPublication]
+) -> dict[int, tuple[h.BinaryPublication, ...]]:
+    """The binaries of each source publication, by its id.
+
+    Where a version was ended and came back, they are what was there from its coming to its coming back.
+    """
+    by_version: dict[tuple[str, str, str], list[h.BinaryPublication]] = {}
+    for one in binaries:
+        by_version.setdefault((one.series, one.source, one.source_version), []).append(one)
+    until: dict[tuple[str, str, str], float] = {}
+    found = {}
+    for row in reversed(rows):
+        key, since = (row.series, row.source, row.version), row.span.created_generation
+        found[row.id] = tuple(
+            one
+            for one in by_version.get(key, ())
+            if one.span.created_generation < until.get(key, math.inf)
+            and (one.span.ended_generation is None or one.span.ended_generation > since)
+        )
+        until[key] = since
+    return found
 
 
 def source_files(
@@ -146,18 +169,32 @@ def auth_line(url: str, address: Address, login: str = "NAME", secret: str = "TO
 
 def settings_in_words(ppa: h.PPA) -> str:
     """What holds for a PPA, in a line."""
-    its = ppa.settings
-    used = size_in_words(ppa.used_bytes)
-    return "; ".join(
-        (
-            "private: read with a token" if its.private else "public",
-            f"{used} of {size_in_words(its.quota_bytes)} used" if its.quota_bytes else f"{used} used, no quota",
-            "one version of a package" if its.versions == 1 else f"{its.versions} versions of a package",
-            f"ended ones kept for {days_in_words(its.keep_ended_s)}",
-            f"indexes in {', '.join(its.compressions)}",
-            *([f"a Release valid for {days_in_words(its.valid_for_s)}"] if its.valid_for_s else []),
-        )
+    its, used = ppa.settings, size_in_words(ppa.used_bytes)
+    said = _in_words(its)
+    said["quota_bytes"] = (
+        f"{used} of {size_in_words(its.quota_bytes)} used" if its.quota_bytes else f"{used} used, no quota"
     )
+    if not its.valid_for_s:
+        del said["valid_for_s"]  # as it is with most
+    return "; ".join(said.values())
+
+
+def changed_settings_in_words(before: h.Settings, after: h.Settings) -> str:
+    """What is otherwise, for the history."""
+    said = _in_words(after) | {"description": "its description"}
+    return "; ".join(words for name, words in said.items() if getattr(before, name) != getattr(after, name))
+
+
+def _in_words(its: h.Settings) -> dict[str, str]:
+    """What each setting means, by its name; of the description nothing."""
+    return {
+        "private": "private: read with a token" if its.private else "public",
+        "quota_bytes": f"a quota of {size_in_words(its.quota_bytes)}" if its.quota_bytes else "no quota",
+        "versions": "one version of a package" if its.versions == 1 else f"{its.versions} versions of a package",
+        "keep_ended_s": f"ended ones kept for {days_in_words(its.keep_ended_s)}",
+        "compressions": f"indexes in {', '.join(its.compressions)}",
+        "valid_for_s": f"a Release valid for {days_in_words(its.valid_for_s) if its.valid_for_s else 'ever'}",
+    }
 
 
 def _kept_files(conn: Connection, ppa: h.PPA, layout: Layout, names: Collection[str]) -> dict[str, File]:

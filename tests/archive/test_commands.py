@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,10 @@ def test_settings_are_given_and_shown_in_peoples_units(command: Command) -> None
         "valid for 7 days",
     ):
         assert words in said
+    why = command.json("changes", TOOLS, "--limit", "1")[0]["why"]
+    assert why == "a quota of 1.5 GiB; 2 versions of a package; ended ones kept for 14 days; indexes in gz, xz; " + (
+        "a Release valid for 7 days"
+    )
     assert "gz is what every apt reads" in command("configure", TOOLS, "--compression", "xz", status=1)
     assert "is no size" in command("configure", TOOLS, "--quota", "much", status=2)
     assert "is no number of days" in command("configure", TOOLS, "--keep-days", "nan", status=2)
@@ -187,6 +192,31 @@ def test_series_and_uploaders_come_and_go(command: Command, signer: Signer, stra
     assert f"{SERIES}:" not in said
     assert stranger.fingerprint not in said
     assert "has no series nosuch" in command("configure", TOOLS, "--remove-series", "nosuch", status=2)
+
+
+def test_a_new_series_has_the_architectures_of_the_others(command: Command) -> None:
+    assert f"trixie: {architecture()}" in command("create", TOOLS, "--series", "trixie")
+    assert "Say which by --architecture" in command("create", "local:demo/new", "--series", SERIES, status=2)
+    assert "no local:demo/new" in command("show", "local:demo/new", status=2)
+
+
+def test_only_a_public_key_makes_an_uploader(command: Command, signer: Signer) -> None:
+    argv = ["gpg", "--homedir", str(signer.home), "--batch", "--export-secret-keys"]
+    Path("secret.asc").write_bytes(subprocess.run([*argv, "--armor"], check=True, capture_output=True).stdout)
+    Path("secret.gpg").write_bytes(subprocess.run(argv, check=True, capture_output=True).stdout)
+    Path("notes.txt").write_text("no key\n")
+    for name in ("secret.asc", "secret.gpg", "notes.txt"):
+        said = command("configure", TOOLS, "--uploader", name, status=2)
+        assert f"{name} is no uploader's public key" in said
+
+
+def test_show_tells_all_that_holds_for_a_ppa(command: Command, signer: Signer) -> None:
+    lines = command("show", TOOLS).splitlines()
+    assert lines[0].startswith(f"# {TOOLS}, signed by ")
+    for line in (f"#   The {TOOLS}", f"#   {SERIES}: {architecture()}"):
+        assert line in lines
+    assert any(line.startswith(f"#   uploader {signer.fingerprint} ") for line in lines)
+    assert "has no series sid" in command("show", TOOLS, "--series", "sid", status=2)
 
 
 def test_a_private_ppa_is_made_public_by_consent_only(command: Command) -> None:

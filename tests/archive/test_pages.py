@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ppa_tools.archives import ppa_page
-from ppa_tools.archives.local import LocalArchive, Wanted
+from ppa_tools.archives.local import LocalArchive, Status, Wanted
 from ppa_tools.archives.ppa_page import Query
 from ppa_tools.archives.words import moment_in_words, read_moment, read_size, size_in_words
 from tests.archive.conftest import PPA, SERIES, Server, Signer, architecture, make_binaries, make_source
@@ -164,6 +164,20 @@ def test_what_has_ended_is_shown_when_asked_for(archive: LocalArchive, signer: S
     archive.delete(PPA, SERIES, [Wanted("pkg-b")], by="me", why="it was <wrong>")
     assert sources_on(shown_of(archive)) == ["pkg-a", "pkg-a"]
     assert sources_on(shown_of(archive, Query(ended=True))) == ["pkg-a", "pkg-a", "pkg-b"]
+
+
+def test_a_version_that_came_back_has_its_own_binaries_alone(
+    archive: LocalArchive, signer: Signer, tmp_path: Path
+) -> None:
+    changes, built = make_source(tmp_path / "s", signer), make_binaries(tmp_path / "b")
+    archive.accept_source(PPA, SERIES, changes.parent, changes.name)
+    archive.accept_binaries(PPA, SERIES, architecture(), built.parent, built.name, "a worker")
+    archive.snapshot(PPA, "before", by="a test")
+    archive.delete(PPA, SERIES, None, by="a test")
+    archive.roll_back(PPA, "before", by="a test")
+    found = archive.publications(PPA)
+    told = [(one.source.span.status, [binary.span.status for binary in one.binaries]) for one in found]
+    assert told == [(Status.PUBLISHED, [Status.PUBLISHED]), (Status.DELETED, [Status.DELETED])]
 
 
 def test_a_query_that_makes_no_sense_asks_for_the_first_page() -> None:

@@ -549,6 +549,7 @@ def test_a_ppa_is_created_once_and_keeps_its_key(archive: LocalArchive, signer: 
         (Address("ppa", "demo", "trunk"), [], []),
         (Address("local", "api", "trunk"), [], []),
         (Address("local", "upload", "trunk"), [], []),
+        (Address("local", "demo", "x" * 81), [], []),
         (PPA, ["../x"], ["amd64"]),
         (PPA, ["sid"], ["all"]),
         (PPA, ["sid"], []),

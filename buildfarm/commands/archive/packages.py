@@ -194,7 +194,8 @@ def _end(archive: LocalArchive, args: argparse.Namespace, end: Callable[..., tup
     series = common.only_series(archive, args.archive, args.series)
     if wanted is None:
         held = len(archive.listing(args.archive, series=series))
-        common.ask(f"End all {held} packages of {args.archive} in {series}?", yes=args.yes)
+        what = "the one package" if held == 1 else f"all {held} packages"
+        common.ask(f"End {what} of {args.archive} in {series}?", yes=args.yes)
     outcomes = end(args.archive, series, wanted, by=common.user(), why=args.why)
     common.print_outcomes(outcomes, args.format)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ def _create(archive: LocalArchive, _settings: Settings, args: argparse.Namespace
         args.archive,
         description=args.description,
         series=args.series,
-        architectures=args.architecture,
+        architectures=args.architecture or _architectures(archive, args),
         uploaders=[_read_key(path) for path in args.uploader],
         private=bool(args.private),
         by=common.user(),
@@ -93,9 +94,24 @@ def _create(archive: LocalArchive, _settings: Settings, args: argparse.Namespace
     return 0
 
 
+def _architectures(archive: LocalArchive, args: argparse.Namespace) -> list[str]:
+    """Those that a PPA has in its series, where none are named for a new one; raises UsageError for a new PPA."""
+    from ppa_tools.archives.local import UnknownPPA
+
+    with contextlib.suppress(UnknownPPA):
+        series = archive.series(args.archive)
+        if known := dict.fromkeys(arch for one in series for arch in one.architectures):
+            return list(known)
+    if args.series:
+        raise UsageError(
+            f"{args.series[0]} needs an architecture", resolution="Say which by --architecture, as amd64."
+        )
+    return []
+
+
 def _configure(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:
     address, by = args.archive, common.user()
-    known = {one.name: one.architectures for one in archive.series(address)}
+    known = [one.name for one in archive.series(address)]
     keys = [_read_key(path) for path in args.uploader]
     if unknown := sorted(set(args.remove_series) - set(known)):
         raise UsageError(f"{address} has no series {unknown[0]}")
@@ -104,13 +120,12 @@ def _configure(archive: LocalArchive, _settings: Settings, args: argparse.Namesp
     changes = _changes(args)
     if changes:
         archive.configure(address, consent=args.unembargo, by=by, **changes)
-    architectures = args.architecture or list(dict.fromkeys(arch for its in known.values() for arch in its))
     if args.series or args.architecture or keys or args.description is not None:
         archive.ensure_ppa(
             address,
             description=args.description,
-            series=args.series or (list(known) if args.architecture else []),
-            architectures=architectures,
+            series=args.series or (known if args.architecture else []),
+            architectures=args.architecture or _architectures(archive, args),
             uploaders=keys,
             by=by,
         )
@@ -131,28 +146,37 @@ def _remove(archive: LocalArchive, _settings: Settings, args: argparse.Namespace
 
 
 def _show(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:
-    from ppa_tools.archives.reading import auth_line, settings_in_words
+    from ppa_tools.archives.reading import auth_line
 
     address: Address = args.archive
     ppa = archive.ppa(address)
-    print(f"# {settings_in_words(ppa)}")
+    if args.series:
+        archive.check_series(address, args.series)
+    for line in _lines_of(archive, ppa):
+        print(f"# {line}")
     if ppa.settings.private:
         print("# in a file below /etc/apt/auth.conf.d/, with a token from `buildfarm archive token create`:")
         print(f"# {auth_line(archive.url, address)}")
     for name in [args.series] if args.series else [series.name for series in archive.series(address)]:
-        print(f"# {name}: {archive.one_liner(address, name)}\n{archive.sources_text(address, name)}")
+        print(f"\n# {name}: {archive.one_liner(address, name)}\n{archive.sources_text(address, name)}", end="")
     return 0
 
 
 def _print_ppa(archive: LocalArchive, ppa: PPA) -> None:
+    print("\n".join(_lines_of(archive, ppa)))
+
+
+def _lines_of(archive: LocalArchive, ppa: PPA) -> list[str]:
+    """A PPA, its settings, series and uploaders."""
     from ppa_tools.archives.reading import settings_in_words
 
-    print(f"{ppa.address}, signed by {' and '.join(ppa.key_fingerprints)}")
-    print(f"  {settings_in_words(ppa)}")
-    for series in archive.series(ppa.address):
-        print(f"  {series.name}: {', '.join(series.architectures)}")
-    for uploader in archive.uploaders(ppa.address):
-        print(f"  uploader {uploader.fingerprint} {uploader.uid}")
+    return [
+        f"{ppa.address}, signed by {' and '.join(ppa.key_fingerprints)}",
+        *([f"  {' '.join(ppa.description.split())}"] if ppa.description else []),
+        f"  {settings_in_words(ppa)}",
+        *(f"  {one.name}: {', '.join(one.architectures)}" for one in archive.series(ppa.address)),
+        *(f"  uploader {one.fingerprint} {one.uid}" for one in archive.uploaders(ppa.address)),
+    ]
 
 
 def _changes(args: argparse.Namespace) -> dict[str, Any]:
@@ -178,7 +202,13 @@ def _size(text: str) -> int:
 
 
 def _read_key(path: Path) -> bytes:
+    from ppa_tools import openpgp
+
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
+        openpgp.read_keys(data)
     except OSError as error:
         raise UsageError(f"the uploader's key {path} cannot be read: {error.strerror}") from error
+    except openpgp.OpenPGPError as error:
+        raise UsageError(f"{path} is no uploader's public key: {error}") from error
+    return data
