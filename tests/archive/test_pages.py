@@ -202,7 +202,7 @@ def test_the_page_tells_what_happened_lately_every_word_escaped(
         "me &amp; you",
         "of 3.0 GiB used",
         "2 versions of a package",
-        "quota_bytes, versions",
+        "a quota of 3.0 GiB; 2 versions of a package",
         "x_24_source.changes",
         "alert(5)",
     ):
