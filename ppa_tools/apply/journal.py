@@ -128,6 +128,17 @@ def open_journal(
         yield Journal(file, standings, lines)
 
 
+def open_items(
+    destination: Address, instance: str, *, environment: Mapping[str, str] = os.environ
+) -> tuple[Item, ...]:
+    """What was asked of a destination and is not known to have ended; others may be at it. Raises JournalError."""
+    path = journal_path(destination, instance, environment)
+    with _explained(path):
+        content = path.read_bytes() if path.exists() else b""
+    standings, _ = _parse(content[: content.rfind(b"\n") + 1], path)
+    return tuple(item for item, one in standings.items() if one.state in OPEN)
+
+
 def journal_path(destination: Address, instance: str, environment: Mapping[str, str] = os.environ) -> Path:
     """Where the journal of a destination lies."""
     home = Path.home() / ".local/state"
@@ -158,15 +169,24 @@ def _alone(path: Path, destination: Address) -> Iterator[None]:
 
 
 def _read(path: Path) -> tuple[dict[Item, Standing], int]:
-    """The standings, and how many lines there are; cuts a half-written last line off, and a long past."""
-    standings: dict[Item, Standing] = {}
+    """The standings, and a number for the next batch; cuts a half-written last line off, and a long past."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return standings, 0
-    whole, _, torn = content.rpartition(b"\n")
-    lines = whole.split(b"\n") if whole else []
-    batches = 0
+        return {}, 0
+    whole = content[: content.rfind(b"\n") + 1]
+    standings, count = _parse(whole, path)
+    if len(content) > COMPACT_BYTES:
+        write_durably(path, b"".join(_lines_of(standings)))
+    elif whole != content:
+        write_durably(path, whole)
+    return standings, count
+
+
+def _parse(whole: bytes, path: Path) -> tuple[dict[Item, Standing], int]:
+    standings: dict[Item, Standing] = {}
+    lines = whole.splitlines()
+    next_batch = len(lines)
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
@@ -178,14 +198,9 @@ def _read(path: Path) -> tuple[dict[Item, Standing], int]:
                 resolution="It says what was asked for and has not come. Mend it; or, where nothing is on its way "
                 "any more, remove it.",
             ) from error
-        batches = max(batches, int(batch) + 1 if batch.isdigit() else 0)
+        next_batch = max(next_batch, int(batch) + 1 if batch.isdigit() else 0)
         _follow(standings, state, items, at, batch)
-    count = max(batches, len(lines))
-    if len(content) > COMPACT_BYTES:
-        write_durably(path, b"".join(_lines_of(standings)))
-    elif torn:
-        write_durably(path, whole + b"\n" if whole else b"")
-    return standings, count
+    return standings, next_batch
 
 
 def _lines_of(standings: Mapping[Item, Standing]) -> Iterable[bytes]:
