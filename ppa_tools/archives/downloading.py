@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 from urllib.parse import urlsplit
@@ -69,12 +69,20 @@ class Fetched:
     total_files: int
 
 
+@dataclass(frozen=True)
+class Way:
+    """A URL and the headers to ask it with; Authorization is not told to another host that it leads to."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
 @runtime_checkable
 class AsksForLeave(Protocol):
     """An archive whose files may not be for everybody."""
 
-    def headers_for(self, url: str) -> Mapping[str, str]:
-        """What a request for a file must say of who asks; never told to another host."""
+    def way_to(self, url: str) -> Way:
+        """Where a file of it is asked for, and what is said of who asks."""
 
 
 class CutOff(Exception):
@@ -86,7 +94,7 @@ def fetch(
     *,
     limits: Limits,
     stats: Stats,
-    headers_for: Callable[[str], Mapping[str, str]] = lambda _url: {},
+    way_to: Callable[[str], Way] = Way,
     tell: Callable[[Fetched], None] = lambda _fetched: None,
 ) -> None:
     """Have every file at its path, in a directory that is there.
@@ -95,7 +103,7 @@ def fetch(
     are too large, or are not what was promised.
     """
     _check_sizes(wanted, limits)
-    run = _Run(limits, stats, headers_for, tell, wanted)
+    run = _Run(limits, stats, way_to, tell, wanted)
     with ThreadPoolExecutor(max(1, min(limits.workers, len(wanted)))) as pool:
         waiting = [pool.submit(run.fetch, one) for one in _largest_first(wanted)]
         try:
@@ -134,12 +142,12 @@ class _Run:
         self,
         limits: Limits,
         stats: Stats,
-        headers_for: Callable[[str], Mapping[str, str]],
+        way_to: Callable[[str], Way],
         tell: Callable[[Fetched], None],
         wanted: Sequence[Wanted],
     ) -> None:
         self.over = threading.Event()
-        self._limits, self._stats, self._headers_for, self._tell = limits, stats, headers_for, tell
+        self._limits, self._stats, self._way_to, self._tell = limits, stats, way_to, tell
         self._total = (sum(one.file.size_bytes for one in wanted), len(wanted))
         self._done: dict[Path, int] = {}
         self._whole: set[Path] = set()
@@ -200,13 +208,14 @@ class _Run:
         at = file.seek(0, os.SEEK_END)
         if at >= one.file.size_bytes:
             at = 0
-        headers = {**self._headers_for(one.file.url), "Accept-Encoding": "identity"}
+        way = self._way_to(one.file.url)
+        headers = {**way.headers, "Accept-Encoding": "identity"}
         if at:
             headers["Range"] = f"bytes={at}-"
         timeout = (self._limits.connect_s, self._limits.read_s)
         with requests.Session() as session:
             session.auth = _Nobody()
-            with session.get(one.file.url, headers=headers, timeout=timeout, stream=True) as response:
+            with session.get(way.url, headers=headers, timeout=timeout, stream=True) as response:
                 _judge(response, one.file)
                 if response.status_code != PARTIAL:
                     file.truncate(0)

@@ -119,7 +119,7 @@ def _kept(what: str, chosen: Iterable[Publication], files: Mapping[str, tuple[Fi
 
 
 def _bring(source: Archive, destination: EmbeddedArchive, batch: CopyBatch, means: Means) -> None:
-    from ppa_tools.archives.downloading import AsksForLeave, Limits, Wanted, fetch
+    from ppa_tools.archives.downloading import AsksForLeave, Limits, Wanted, Way, fetch
 
     facts = destination.side(with_past=False, names=[batch.copies[0].source]).series
     if batch.to_series not in facts:
@@ -145,9 +145,9 @@ def _bring(source: Archive, destination: EmbeddedArchive, batch: CopyBatch, mean
             for room in rooms.values():
                 room.mkdir(mode=0o700, exist_ok=True)
             _check_disk(archive.incoming, wanted)
-            headers_for = source.headers_for if isinstance(source, AsksForLeave) else lambda _url: {}
+            way_to = source.way_to if isinstance(source, AsksForLeave) else Way
             limits = means.limits or Limits()
-            fetch(wanted, limits=limits, stats=source.stats, headers_for=headers_for, tell=means.tell)
+            fetch(wanted, limits=limits, stats=source.stats, way_to=way_to, tell=means.tell)
             parcels = [
                 Parcel(
                     one.source,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from ppa_tools.address import Address
 from ppa_tools.archives.door import CopyBatch, NoRights, NotThere, Refused, Stats, Uncertain, Unreachable
+from ppa_tools.archives.downloading import Way
 from ppa_tools.archives.launchpad import queries, reading
 from ppa_tools.archives.launchpad.builds import BuildReader
 from ppa_tools.archives.launchpad.client import LaunchpadClient
@@ -92,6 +94,19 @@ class LaunchpadArchive:
         """The .debs of each, by key."""
         return self._asked(lambda: self._files().binary_files(publications))
 
+    def way_to(self, url: str) -> Way:
+        """How a file is asked for: of a private PPA from the web service, which knows who asks.
+
+        It leads from there to where the file is, with a token of its own.
+        """
+        token = self._client.session.token
+        api, where = urlsplit(self._client.instance.api), urlsplit(url)
+        is_ours = api.netloc in (where.netloc, f"api.{where.netloc}")
+        if token is None or not is_ours or not self._facts()["private"]:
+            return Way(url)
+        asked = url if where.netloc == api.netloc else f"{self._client.instance.api}{where.path}"
+        return Way(asked, {"Authorization": token.authorization()})
+
     def ask_copies(self, batch: CopyBatch) -> None:
         """Ask for copies: in chunks where Launchpad takes what is newest, else one by one.
 
@@ -164,7 +179,9 @@ class LaunchpadArchive:
             self._client.check_series(wanted.series, self.stats, error)
             raise
         rows: dict[str, Row] = {}
-        better = queries.narrow(wanted, base, first.pages_left) if first.pages_left else None
+        known = [reading.publication(row).status for row in first.rows]
+        share = sum(not wanted.statuses or status in wanted.statuses for status in known) / max(len(known), 1)
+        better = queries.narrow(wanted, base, first.pages_left, share)
         if better is None:
             found = [read_rest(self._client.session, self._publications_by(base), first, self.stats)]
         else:
