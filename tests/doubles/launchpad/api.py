@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 from urllib.parse import unquote
 
-from tests.doubles.launchpad.http import WADL, Answer, Parameters, Request, Stop, as_json
+from tests.doubles.launchpad.messages import WADL, Answer, Parameters, Request, Stop, as_json
 from tests.doubles.launchpad.model import Archive
 from tests.doubles.launchpad.operations import Operations
 from tests.doubles.launchpad.packages import Packages
@@ -205,8 +205,8 @@ class Api:
             case ["series"]:
                 return self._collection(request, newest_first, self.rendering.series, "distro_series")
             case ["archives"]:
-                rows = [self.world.archives["ubuntu"]] if "ubuntu" in self.world.archives else []
-                return self._collection(request, rows, self.rendering.archive, "archive")
+                primary = [self.world.archives["ubuntu"]] if "ubuntu" in self.world.archives else []
+                return self._collection(request, primary, self.rendering.archive, "archive")
             case [name] if name in everything:
                 return self._on_series(request, name, given)
             case [name, "architectures"] if name in everything:

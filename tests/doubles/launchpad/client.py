@@ -155,10 +155,11 @@ class LaunchpadDouble:
     ) -> int:
         """A source publication with builds and binaries; its id.
 
-        ``binaries`` are names, or dicts of ``package``, ``architecture`` (``any``, ``all``, ...), ``fields`` of its
-        control file (``{"Depends": "libc6"}``) and ``files`` that it owns (path: text). ``builds`` are the states by
-        architecture; not said: built on each architecture of the PPA. The same name and version elsewhere is the
-        same source, as by a copy, unless ``content`` differs (``orig``: what is in its orig tarball).
+        ``binaries`` are names, or dicts of ``package``, ``architecture`` (``any``, ``all``, ...), ``fields`` of
+        its control file (``{"Depends": "libc6"}``) and ``files`` that it owns (path: text). ``builds`` are the
+        states by architecture; not said: built on each architecture of the PPA. The same name and version
+        elsewhere is the same source, as by a copy, unless ``content`` differs (``orig``: what is in its orig
+        tarball).
         """
         found: int = self.control(
             "add_package",

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tests.doubles.launchpad.due import settle
 from tests.doubles.launchpad.model import CopyJob, Publication, Release, Series, SourcePublication
+from tests.doubles.launchpad.populate import add_package
 from tests.doubles.launchpad.world import Unknown
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class Control:
         return self._double.world.add_archive(key, **facts).path
 
     def add_package(self, ppa: str, name: str, version: str, **facts: Any) -> int:
-        return self._double.world.add_package(ppa, name, version, **facts).id
+        return add_package(self._double.world, ppa, name, version, **facts).id
 
     def add_packages(self, packages: Iterable[Mapping[str, Any]]) -> list[int]:
         return [self.add_package(**one) for one in packages]
@@ -55,9 +57,9 @@ class Control:
         archive = publication.archive
         for build in publication.release.builds:
             if (build.archive, build.series, build.architecture) == (archive, publication.series, architecture):
-                return world.set_build(build, state, publication)
+                return world.set_build(build, state, publication, world.now())
         build = world.new_build(publication.release, archive, publication.series, architecture, world.now())
-        return world.set_build(build, state, publication)
+        return world.set_build(build, state, publication, world.now())
 
     def delete_package(self, ppa: str, name: str, version: str = "", series: str = "", comment: str = "") -> None:
         """Deleted by somebody else: it is not among ``deletions``."""
@@ -92,13 +94,14 @@ class Control:
 
     def advance(self, seconds: float) -> None:
         self._double.world.advance(seconds)
+        settle(self._double.world)
 
     def now(self) -> float:
         return self._double.world.now()
 
     def settle(self) -> None:
         """All copies end, all builds are built, all is published: now."""
-        self._double.world.settle(everything=True)
+        settle(self._double.world, everything=True)
 
     def fault(self, kind: str, **facts: Any) -> None:
         self._double.faults.add(kind=kind, **facts)
@@ -148,13 +151,13 @@ class Control:
 
     def sources(self, ppa: str) -> list[dict[str, Any]]:
         """All source publications of a PPA, oldest first."""
-        self._double.world.settle()
+        settle(self._double.world)
         return [_publication(one) for one in self._double.world.archive(ppa).sources]
 
     def dump(self) -> dict[str, Any]:
         """A state that ``load`` takes."""
         world = self._double.world
-        world.settle()
+        settle(world)
         return {
             "people": [{"name": one.name, "members": sorted(one.members)} for one in world.people.values()],
             "ppas": [

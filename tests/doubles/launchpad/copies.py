@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ppa_tools.debversion import version_key
-
 from tests.doubles.launchpad.model import (
     BUILDING,
     BUILT,
@@ -101,14 +100,9 @@ def ask_copy(
     now, delay_s = world.now(), world.settings.copy_delay_s
     jobs = []
     for one in found:
-        rivals = [
-            job.due_at
-            for job in world.waiting_jobs
-            if job.target is target and (job.name, job.version) == (one.release.name, one.release.version)
-        ]
         due = None if delay_s is None else now + delay_s
-        if due is not None and rivals and world.settings.lock_retry_s:
-            due = max([due, *(at for at in rivals if at is not None)]) + world.settings.lock_retry_s
+        if due is not None and world.settings.lock_retry_s:
+            due = _after_rivals(world, target, one, due)
         jobs.append(
             CopyJob(
                 id=world.new_id(),
@@ -130,6 +124,17 @@ def ask_copy(
     world.jobs += jobs
     world.waiting_jobs += jobs
     return jobs
+
+
+def _after_rivals(world: World, target: Archive, one: SourcePublication, due: float) -> float:
+    """When a copy is tried that waits for others of the same source and version to the same archive."""
+    rivals = [
+        job.due_at
+        for job in world.waiting_jobs
+        if job.target is target and (job.name, job.version) == (one.release.name, one.release.version)
+    ]
+    at = [one for one in rivals if one is not None]
+    return max(due, *at) + world.settings.lock_retry_s if at else due
 
 
 def run_job(world: World, job: CopyJob) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.doubles.launchpad.client import Credentials
+from tests.doubles.launchpad.populate import add_package
 from tests.doubles.launchpad.server import Double
 
 DAY_S = 86400.0
@@ -21,7 +22,7 @@ def build(double: Double) -> None:
     now = world.now()
 
     def add(ppa: str, name: str, version: str, days: float, **facts: object) -> None:
-        world.add_package(ppa, name, version, created_at=now - days * DAY_S, **facts)  # type: ignore[arg-type]
+        add_package(world, ppa, name, version, created_at=now - days * DAY_S, **facts)  # type: ignore[arg-type]
 
     add("demo/trunk", "hello", "2.10-1", 30)
     add("demo/trunk", "hello", "2.10-2", 12)

@@ -19,9 +19,9 @@ class Fault:
     ``slow`` stretches the body over ``seconds``; ``truncate`` sends half of the body and drops the connection;
     ``garbage`` sends a web page with 200 instead of JSON.
 
-    A rule fits requests by ``method``, ``op`` (of ``ws.op``) and ``path`` (a part of it), each "" for any. It fires
-    from the ``at``-th request that fits, counted from 1 since the rule was made, ``times`` times (0: for ever), and
-    with ``each`` only on every ``each``-th.
+    A rule fits requests by ``method``, ``op`` (of ``ws.op``) and ``path`` (a part of it), each "" for any. It
+    fires from the ``at``-th request that fits, counted from 1 since the rule was made, ``times`` times (0: for
+    ever), and with ``each`` only on every ``each``-th.
     """
 
     kind: str

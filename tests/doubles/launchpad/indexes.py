@@ -23,16 +23,13 @@ class Repository:
         """The bytes of a file below the repository's root; None where there is none."""
         parts = path.split("/")
         if parts[0] == "pool":
-            return self._pool(archive, parts[-1])
+            return self.file(archive, parts[-1])
         if parts[0] != "dists" or len(parts) < 3 or parts[1] not in self.world.series:
             return None
         return self._dist(archive, parts[1]).get("/".join(parts[2:]))
 
     def _dist(self, archive: Archive, series: str) -> dict[str, bytes]:
-        kept = archive.queries.get(("dist", series))
-        if kept is None:
-            kept = archive.queries[("dist", series)] = self._render(archive, series)
-        return kept  # type: ignore[return-value]
+        return archive.remember(("dist", series), lambda: self._render(archive, series))
 
     def _render(self, archive: Archive, series: str) -> dict[str, bytes]:
         releases = [one.release for one in archive.sources if one.series == series and one.status == PUBLISHED]
@@ -78,19 +75,12 @@ class Repository:
         fields |= {"SHA1": self.packages.sha1(data), "SHA256": self.packages.sha256(data)}
         return _stanza(fields)
 
-    def _pool(self, archive: Archive, name: str) -> bytes | None:
-        """A file of the pool: of anything whose files have not been removed."""
-        kept = archive.queries.get("pool")
-        if kept is None:
-            kept = archive.queries["pool"] = _pool_of(archive)
-        found = kept.get(name)  # type: ignore[attr-defined]
+    def file(self, archive: Archive, name: str) -> bytes | None:
+        """A file by its name: of anything whose files have not been removed."""
+        found = archive.remember("pool", lambda: _pool_of(archive)).get(name)
         if isinstance(found, BinaryRelease):
             return self.packages.deb(found)
         return self.packages.source_files(found)[name] if found is not None else None
-
-    def file(self, archive: Archive, name: str) -> bytes | None:
-        """A file by its name, as ``+files`` has it."""
-        return self._pool(archive, name)
 
 
 def pool_directory(source: str) -> str:

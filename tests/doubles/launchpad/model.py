@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
+Found = TypeVar("Found")
 PENDING, PUBLISHED, SUPERSEDED, DELETED = "Pending", "Published", "Superseded", "Deleted"
 ACTIVE = (PENDING, PUBLISHED)
 STATUSES = (PENDING, PUBLISHED, SUPERSEDED, DELETED, "Obsolete")
@@ -181,8 +184,7 @@ class Archive:
     binaries: list[BinaryPublication] = field(default_factory=list)
     by_source: dict[str, list[SourcePublication]] = field(default_factory=dict)
     file_keys: dict[str, tuple[str, str, str]] = field(default_factory=dict)
-    changed: int = 0
-    queries: dict[object, object] = field(default_factory=dict)
+    _found: dict[object, object] = field(default_factory=dict)
 
     @property
     def is_ppa(self) -> bool:
@@ -203,8 +205,14 @@ class Archive:
 
     def touch(self) -> None:
         """What was found in it before is no longer true."""
-        self.changed += 1
-        self.queries.clear()
+        self._found.clear()
+
+    def remember(self, key: object, make: Callable[[], Found]) -> Found:
+        """What was made for a key since the archive changed last."""
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = make()
+        return cast("Found", found)
 
 
 @dataclass(slots=True)

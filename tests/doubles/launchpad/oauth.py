@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from tests.doubles.launchpad.http import HTML, JSON, TEXT, Answer, Request, Stop
+from tests.doubles.launchpad.messages import HTML, JSON, TEXT, Answer, Request, Stop
 
 PERMISSIONS = {
     "UNAUTHORIZED": "No Access",

@@ -9,11 +9,12 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from ppa_tools.debversion import version_key
-
 from tests.doubles.launchpad import copies
-from tests.doubles.launchpad.http import Answer, Parameters, Request, Stop, as_json
+from tests.doubles.launchpad.messages import Answer, Parameters, Request, Stop, as_json
 from tests.doubles.launchpad.model import (
     BUILD_STATES,
+    BUILDING,
+    FAILED,
     STATUSES,
     Archive,
     BinaryPublication,
@@ -87,8 +88,8 @@ class Operations:
         if self._choice(given, "pocket", POCKETS) not in (None, "Release"):
             return self.rows(request, [], self.rendering.source)
         key = ("sources", name, version, series, status, exact, since, newest_first, oldest_first)
-        rows = archive.queries.get(key)
-        if rows is None:
+
+        def find() -> list[SourcePublication]:
             candidates = archive.by_source.get(name, []) if exact and name is not None else archive.sources
             rows = [
                 one
@@ -100,13 +101,11 @@ class Operations:
                 and (since is None or one.created_at >= since)
             ]
             if newest_first or oldest_first:
-                rows.sort(key=lambda one: (one.created_at, one.id), reverse=newest_first)
-            else:
-                rows.sort(key=lambda one: one.id, reverse=True)
-                rows.sort(key=lambda one: version_key(one.release.version), reverse=True)
-                rows.sort(key=lambda one: one.release.name)
-            archive.queries[key] = rows
-        return self.rows(request, rows, self.rendering.source)
+                return sorted(rows, key=lambda one: (one.created_at, one.id), reverse=newest_first)
+            rows.sort(key=lambda one: (version_key(one.release.version), one.id), reverse=True)
+            return sorted(rows, key=lambda one: one.release.name)
+
+        return self.rows(request, archive.remember(key, find), self.rendering.source)
 
     def _published_binaries(self, request: Request, archive: Archive, given: Parameters) -> Answer:
         name, version = given.text("binary_name"), given.text("version")
@@ -119,8 +118,8 @@ class Operations:
         if self._choice(given, "pocket", POCKETS) not in (None, "Release"):
             return self.rows(request, [], self.rendering.binary)
         key = ("binaries", name, version, where, status, exact, since, newest_first, oldest_first)
-        rows = archive.queries.get(key)
-        if rows is None:
+
+        def find() -> list[BinaryPublication]:
             rows = [
                 one
                 for one in archive.binaries
@@ -131,12 +130,10 @@ class Operations:
                 and (since is None or one.created_at >= since)
             ]
             if newest_first or oldest_first:
-                rows.sort(key=lambda one: (one.created_at, one.id), reverse=newest_first)
-            else:
-                rows.sort(key=lambda one: one.id, reverse=True)
-                rows.sort(key=lambda one: one.binary.spec.package)
-            archive.queries[key] = rows
-        return self.rows(request, rows, self.rendering.binary)
+                return sorted(rows, key=lambda one: (one.created_at, one.id), reverse=newest_first)
+            return sorted(rows, key=lambda one: (one.binary.spec.package, -one.id))
+
+        return self.rows(request, archive.remember(key, find), self.rendering.binary)
 
     def _build_summaries(self, _request: Request, archive: Archive, given: Parameters) -> Answer:
         found: dict[str, object] = {}
@@ -169,8 +166,8 @@ class Operations:
         builds = [build for build in self.world.builds.values() if build.archive is archive]
         waiting = sum(build.state == "Needs building" for build in builds)
         built = sum(build.state == "Successfully built" for build in builds)
-        failed = sum(build.state in copies.FAILED for build in builds)
-        pending = sum(build.state in copies.BUILDING for build in builds) + waiting
+        failed = sum(build.state in FAILED for build in builds)
+        pending = sum(build.state in BUILDING for build in builds) + waiting
         return as_json(
             {"total": len(builds), "pending": pending, "failed": failed, "succeeded": built, "superseded": 0}
         )

@@ -28,8 +28,8 @@ def page(
 ) -> str:
     """One batch in JSON text, or with ``ws.show=total_size`` the number alone. Raises BadBatch.
 
-    ``kind`` is the type of a collection; what an operation gives has none. With ``size_link`` (operations of the ``devel`` API) all batches but the last tell where to ask for the size of
-    the whole instead of telling it.
+    ``kind`` is the type of a collection; what an operation gives has none. With ``size_link`` (operations of the
+    ``devel`` API) all batches but the last tell where to ask for the size of the whole instead of telling it.
     """
     if query.get("ws.show") == "total_size":
         return json.dumps(len(rows))

@@ -262,6 +262,7 @@ class Rendering:
             log = (
                 f"{self.root}/{path}/+files/buildlog.txt.gz" if one.state == BUILT or one.state in FAILED else None
             )
+            what = f"{release.name} {release.version} in ubuntu {one.series} RELEASE"
             facts = {
                 "arch_tag": one.architecture,
                 "archive_link": self.link(one.archive.path),
@@ -282,7 +283,7 @@ class Rendering:
                 "score": None,
                 "source_package_name": release.name,
                 "source_package_version": release.version,
-                "title": f"{one.architecture} build of {release.name} {release.version} in ubuntu {one.series} RELEASE",
+                "title": f"{one.architecture} build of {what}",
                 "upload_log_url": None,
             }
             kept = one.rendered[self.version] = self.entry("build", path, facts)

@@ -6,8 +6,10 @@ import base64
 import json
 import socketserver
 import struct
+import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -15,12 +17,12 @@ from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from tests.doubles.launchpad import copies
 from tests.doubles.launchpad.api import VERSIONS, Api
 from tests.doubles.launchpad.control import Control
+from tests.doubles.launchpad.due import settle
 from tests.doubles.launchpad.faults import Fault, Faults
-from tests.doubles.launchpad.http import HTML, TEXT, Answer, Request, Stop, as_json, split_target
 from tests.doubles.launchpad.indexes import Repository
+from tests.doubles.launchpad.messages import HTML, TEXT, Answer, Request, Stop, as_json, split_target
 from tests.doubles.launchpad.model import Archive
 from tests.doubles.launchpad.oauth import OAuth
 from tests.doubles.launchpad.packages import Packages
@@ -66,7 +68,6 @@ class Double:
 
     def reset(self) -> None:
         self.world = World()
-        self.world.run_job = copies.run_job
         self.packages = Packages()
         self.repository = Repository(self.world, self.packages)
         self.oauth = OAuth()
@@ -77,7 +78,7 @@ class Double:
     def answer(self, request: Request) -> Answer:
         """Answer one request; what is due happens before."""
         try:
-            self.world.settle()
+            settle(self.world)
             version = request.path.partition("/")[0]
             if version in self.apis:
                 self.oauth.recognise(request)
@@ -153,7 +154,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._serve(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
 
-    do_PUT = do_PATCH = do_DELETE = do_POST
+    def do_PATCH(self) -> None:
+        self.do_POST()
+
+    def do_DELETE(self) -> None:
+        self.do_POST()
 
     def _serve(self, body: bytes) -> None:
         path, query = split_target(self.path)
@@ -162,7 +167,9 @@ class Handler(BaseHTTPRequestHandler):
         form = parse_qs(body.decode(errors="replace"), keep_blank_values=True) if self.command == "POST" else {}
         double, began = self.server.double, time.monotonic()
         method = "GET" if self.command == "HEAD" else self.command
-        request = Request(0, method, path, query, form, self.headers)
+        request = Request(
+            0, method, path, query, form, {name.title(): value for name, value in self.headers.items()}
+        )
         is_api = path.partition("/")[0] in VERSIONS
         with double.lock:
             fault = double.faults.strike(request.method, request.operation, path) if is_api else None
@@ -272,8 +279,5 @@ class Server(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients may go when they like; anything else is a fault of the double, and must be seen."""
-        import sys
-        import traceback
-
         if not isinstance(sys.exc_info()[1], ConnectionError):
             traceback.print_exc()

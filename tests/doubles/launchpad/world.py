@@ -1,15 +1,14 @@
-"""The state of the double and how it comes about: people, PPAs, packages; what is due happens in ``settle``."""
+"""The state of the double: people, PPAs, and what is published, built, superseded and deleted in them."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ppa_tools.debversion import version_key
-
 from tests.doubles.launchpad.model import (
-    ACTIVE,
     BUILT,
     DELETED,
     NEEDS_BUILDING,
@@ -19,7 +18,6 @@ from tests.doubles.launchpad.model import (
     Archive,
     BinaryPublication,
     BinaryRelease,
-    BinarySpec,
     Build,
     CopyJob,
     Person,
@@ -67,7 +65,7 @@ class World:
         self.pending: list[Publication] = []
         self.ended: list[Publication] = []
         self.deletions: list[dict[str, Any]] = []
-        self.run_job: Callable[[World, CopyJob], None] = lambda _world, _job: None
+        self.oldest_ended = math.inf
 
     # Time and numbers
 
@@ -75,9 +73,8 @@ class World:
         return self._clock() + self._ahead_s
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, for this world only."""
+        """Let time pass, for this world only; what is due then has not happened yet."""
         self._ahead_s += seconds
-        self.settle()
 
     def new_id(self) -> int:
         self._next_id += 1
@@ -135,98 +132,7 @@ class World:
             return False
         return person in archive.uploaders or (archive.is_ppa and self.in_team(person, archive.owner))
 
-    # Packages
-
-    def add_package(
-        self,
-        ppa: str,
-        name: str,
-        version: str,
-        *,
-        series: str = "noble",
-        status: str = PUBLISHED,
-        binaries: Iterable[str | Mapping[str, Any]] | None = None,
-        builds: Mapping[str, str] | None = None,
-        content: str = "",
-        orig: str = "",
-        fields: Mapping[str, str] | None = None,
-        created_at: float | None = None,
-        creator: str = "",
-        comment: str = "",
-    ) -> SourcePublication:
-        """A source published in a PPA with its builds and binaries.
-
-        The same name, version, ``content`` and ``orig`` elsewhere is the same release, as if it had been copied,
-        with its binaries, unless ``builds`` says otherwise; other content is a different source.
-        """
-        archive = self.archive(ppa)
-        if series not in self.series:
-            raise Unknown(f"there is no series {series!r}")
-        key = (name, version, content, orig)
-        release = self.releases.get(key)
-        is_known = release is not None
-        if release is None:
-            release = self._new_release(archive, key, binaries, fields, creator)
-        now = self.now() if created_at is None else created_at
-        publication = self.publish_source(archive, series, release, PENDING, now, creator=creator or archive.owner)
-        if builds is None and is_known and release.builds:
-            self._share_binaries(publication)
-        else:
-            states = builds if builds is not None else dict.fromkeys(archive.architectures, BUILT)
-            for architecture, state in states.items():
-                self.set_build(self.new_build(release, archive, series, architecture, now), state, publication)
-        for one in (publication, *publication.binaries):
-            self._enter(one, status, now, creator or archive.owner, comment)
-        return publication
-
-    def _new_release(
-        self,
-        archive: Archive,
-        key: tuple[str, str, str, str],
-        binaries: Iterable[str | Mapping[str, Any]] | None,
-        fields: Mapping[str, str] | None,
-        creator: str,
-    ) -> Release:
-        name, version, content, orig = key
-        specs = tuple(
-            BinarySpec(one) if isinstance(one, str) else BinarySpec(**one)
-            for one in (binaries if binaries is not None else (name,))
-        )
-        release = Release(
-            self.new_id(),
-            name,
-            version,
-            content,
-            orig,
-            specs,
-            dict(fields or {}),
-            creator or archive.owner or "ubuntu-archive",
-            archive.private,
-        )
-        self.releases[key] = release
-        self.names.add(name)
-        return release
-
-    def _enter(self, publication: Publication, status: str, now: float, by: str, comment: str) -> None:
-        publication.status = status
-        if status == PENDING:
-            return
-        self.pending.remove(publication)
-        publication.published_at = now
-        if status == PUBLISHED:
-            self._dominate(publication, now)
-            return
-        publication.superseded_at = now
-        if status == DELETED:
-            publication.removed_by, publication.removal_comment = by, comment
-        self.ended.append(publication)
-
-    def _share_binaries(self, publication: SourcePublication) -> None:
-        """Publish the release's binaries here too, as a copy would have."""
-        for build in publication.release.builds:
-            if build.state == BUILT:
-                for binary in build.binaries:
-                    self.publish_binary(publication, binary, copied_from=build.archive)
+    # Publications and builds
 
     def publish_source(
         self,
@@ -292,14 +198,14 @@ class World:
         archive.touch()
         return build
 
-    def set_build(self, build: Build, state: str, publication: SourcePublication) -> None:
+    def set_build(self, build: Build, state: str, publication: SourcePublication, now: float) -> None:
         """Let a build come into a state; built, its binaries become Pending beside the source."""
         build.state = state
         build.rendered.clear()
         build.archive.touch()
         if state != BUILT or build.binaries:
             return
-        build.finished_at = self.now()
+        build.finished_at = now
         builds_all = not any(one.architecture == "all" for other in build.release.builds for one in other.binaries)
         for spec in build.release.binaries:
             if spec.architecture == "all" and not builds_all:
@@ -311,74 +217,17 @@ class World:
         for binary in build.binaries:
             self.publish_binary(publication, binary)
 
-    # What happens by itself
-
-    def settle(self, *, everything: bool = False) -> None:
-        """Let happen what is due by now; with ``everything`` also what waits to be told, and at once."""
-        while True:
-            now = self.now()
-            due = [
-                one for one in self.waiting_jobs if everything or (one.due_at is not None and one.due_at <= now)
-            ]
-            for job in due:
-                self.waiting_jobs.remove(job)
-                self.run_job(self, job)
-            if self.settings.build_delay_s is not None or everything:
-                self._finish_builds(now, everything)
-            published = self._publish_due(now, everything)
-            if not (due or published):
-                break
-        if self.ended:
-            self._remove_files(now)
-
-    def _finish_builds(self, now: float, everything: bool) -> None:
-        delay = self.settings.build_delay_s
-        for build in list(self.builds.values()):
-            late = everything or (delay is not None and build.created_at + delay <= now)
-            if build.state == NEEDS_BUILDING and late:
-                for publication in build.archive.by_source.get(build.release.name, ()):
-                    if publication.release is build.release and publication.series == build.series:
-                        self.set_build(build, BUILT, publication)
-
-    def _publish_due(self, now: float, everything: bool) -> bool:
-        delay = self.settings.publish_delay_s
-        if not self.pending or (delay is None and not everything):
-            return False
-        due = [one for one in self.pending if everything or one.created_at + (delay or 0) <= now]
-        if due:
-            self.pending = [one for one in self.pending if one not in set(due)]
-        for one in due:
-            one.status, one.published_at = PUBLISHED, now
-            self._changed(one)
-            self._dominate(one, now)
-        return bool(due)
-
-    def _changed(self, publication: Publication) -> None:
+    def changed(self, publication: Publication) -> None:
+        """What was written of it is no longer true."""
         publication.rendered.clear()
         publication.archive.touch()
 
-    def _dominate(self, newer: Publication, now: float) -> None:
-        """What is published supersedes the lower versions of the same name in its series."""
-        if isinstance(newer, SourcePublication):
-            rivals: list[Publication] = [
-                one
-                for one in newer.archive.by_source[newer.release.name]
-                if one.series == newer.series and one.status in ACTIVE
-            ]
-        else:
-            assert isinstance(newer, BinaryPublication)
-            rivals = [
-                one
-                for source in newer.archive.by_source[newer.binary.build.release.name]
-                if source.series == newer.series
-                for one in source.binaries
-                if one.status in ACTIVE
-                and one.architecture == newer.architecture
-                and one.binary.spec.package == newer.binary.spec.package
-            ]
-        best = version_key(_version(newer))
+    def dominate(self, newer: Publication, now: float) -> None:
+        """Of what is published of a name in a series, the highest version stays, and supersedes the others."""
+        rivals = [one for one in _rivals(newer) if one.status == PUBLISHED]
+        best = max(rivals, key=lambda one: (version_key(_version(one)), one.id))
         for one in rivals:
-            if one is not newer and one.status == PUBLISHED and version_key(_version(one)) <= best:
+            if one is not best:
                 self.end(one, SUPERSEDED, now)
 
     def end(self, publication: Publication, status: str, now: float, *, by: str = "", comment: str = "") -> None:
@@ -388,8 +237,13 @@ class World:
         publication.status, publication.superseded_at = status, now
         if status == DELETED:
             publication.removed_by, publication.removal_comment = by, comment
+        self.note_end(publication, now)
+        self.changed(publication)
+
+    def note_end(self, publication: Publication, at: float) -> None:
+        """Its files will go when they have been kept long enough."""
         self.ended.append(publication)
-        self._changed(publication)
+        self.oldest_ended = min(self.oldest_ended, at)
 
     def delete(self, source: SourcePublication, by: str, comment: str, request: int = 0) -> None:
         """What ``requestDeletion`` does: the source and its active binaries go at once."""
@@ -411,18 +265,21 @@ class World:
             }
         )
 
-    def _remove_files(self, now: float) -> None:
-        kept_s = self.settings.files_kept_s
-        due = [one for one in self.ended if (one.superseded_at or now) + kept_s <= now]
-        if not due:
-            return
-        self.ended = [one for one in self.ended if one not in set(due)]
-        for one in due:
-            one.removed_at = now
-            self._changed(one)
-        for release in {one.release for one in due if isinstance(one, SourcePublication)}:
-            if all(one.removed_at for one in self.sources.values() if one.release is release):
-                release.expired = release.binaries_expired = True
+
+def _rivals(publication: Publication) -> list[Publication]:
+    """What the index of a series has, or had, of the same name."""
+    if isinstance(publication, SourcePublication):
+        found = publication.archive.by_source[publication.release.name]
+        return [one for one in found if one.series == publication.series]
+    assert isinstance(publication, BinaryPublication)
+    return [
+        one
+        for source in publication.archive.by_source[publication.binary.build.release.name]
+        if source.series == publication.series
+        for one in source.binaries
+        if one.architecture == publication.architecture
+        and one.binary.spec.package == publication.binary.spec.package
+    ]
 
 
 def _version(publication: Publication) -> str:

@@ -13,14 +13,15 @@ TEXT, JSON, HTML, WADL = "text/plain", "application/json", "text/html", "applica
 
 @dataclass
 class Request:
-    """One request; ``path`` has no slash at its begin and is still quoted, ``number`` counts API requests."""
+    """One request; ``path`` has no slash at its begin and is still quoted, ``number`` counts requests; the
+    names of ``headers`` are in title case."""
 
     number: int
     method: str
     path: str
     query: dict[str, list[str]]
     form: dict[str, list[str]]
-    headers: Mapping[str, str]
+    headers: dict[str, str]
     who: str = ""
     may_change: bool = False
 
