@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ppa_tools.commands.command import Command, Parser
 from ppa_tools.commands.ends import Exit
 
-COMMANDS = ("copy", "sync", "list", "conflicts", "diff", "history", "rollback", "completion", "manpage")
+COMMANDS = ("copy", "sync", "list", "conflicts", "diff", "history", "rollback", "wait", "completion", "manpage")
 DESCRIPTION = """\
 Tools for PPAs, on Launchpad and in the embedded archive.
 

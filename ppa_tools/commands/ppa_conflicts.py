@@ -1,20 +1,22 @@
-"""``ppa-conflicts``: what several archives hold at different versions, and which one apt would take."""
+"""``ppa-conflicts``: what several archives hold at different versions, and what of them put together breaks."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ppa_tools.address import parse_address
+from ppa_tools.address import Address, parse_address
 from ppa_tools.commands import arguments
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit, usage_error
 from ppa_tools.commands.filtering import Filter, check_names, check_series
-from ppa_tools.commands.output import Column, Table, counted, note, print_rows
+from ppa_tools.commands.indexes import add_base, readable_indexes
 from ppa_tools.commands.session import session
+from ppa_tools.publication import Side
 
 if TYPE_CHECKING:
-    from ppa_tools.apt.conflicting import Conflict, Found, Pin
+    from ppa_tools.apt.conflicting import Held, Pin
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("which packages")
     arguments.add_filters(group, "source packages")
     arguments.add_series(group)
+    group.add_argument("--binaries", action="store_true", help="compare binary packages as well, by apt's indexes")
     group = parser.add_argument_group("how apt would choose")
     group.add_argument(
         "--pin",
@@ -38,6 +41,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_pin,
         help="apt's priority for what comes from a PPA (500); may be repeated",
     )
+    group = parser.add_argument_group("what breaks")
+    group.add_argument(
+        "--installable",
+        action="store_true",
+        help="have apt's solver prove what could no longer be installed or built",
+    )
+    group.add_argument("--architecture", metavar="NAME", default="", help="for this one (this machine's)")
+    add_base(group)
     parser.add_argument("--exit-code", action="store_true", help="exit status 3 when anything is found")
     arguments.add_format(parser)
     arguments.add_archives(parser)
@@ -46,67 +57,62 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Tell what the archives do not agree about."""
     from ppa_tools.apt.conflicting import find_conflicts, held_of_side
+    from ppa_tools.commands.conflict_output import Findings, show
 
+    addresses = _addresses(args)
+    wanted = Filter(tuple(args.include), tuple(args.exclude))
+    with session(args) as opened:
+        sides = opened.sides(addresses, with_past=False)
+        _check_words(args, wanted, sides)
+        series = args.series or _shared_series(sides)
+        held: list[tuple[Address, list[Held]]] = [(side.address, held_of_side(side)) for side in sides]
+        findings = Findings()
+        if args.binaries or args.installable:
+            from ppa_tools.commands.merging import held_in_indexes, what_breaks
+
+            with readable_indexes():
+                if args.binaries:
+                    held = held_in_indexes(opened, args, sides, series)
+                if args.installable:
+                    findings = what_breaks(opened, args, sides, series)
+    chosen = [(address, [one for one in its if wanted.admits(one.source)]) for address, its in held]
+    findings = findings.with_conflicts(find_conflicts(chosen, pins=args.pin, series=args.series))
+    show(findings, args.format)
+    return Exit.PENDING if args.exit_code and findings.anything else Exit.DONE
+
+
+def _addresses(args: argparse.Namespace) -> list[Address]:
     addresses = list(dict.fromkeys(args.archives))
     if len(addresses) < 2:
         raise usage_error("one archive has no conflicts", "Name two or more.")
     if strangers := [one.address for one in args.pin if one.address not in addresses]:
         raise usage_error(f"--pin names {strangers[0]}, which is none of the archives")
-    wanted = Filter(tuple(args.include), tuple(args.exclude))
-    with session(args) as opened:
-        sides = opened.sides(addresses, with_past=False)
-    where = ", ".join(map(str, addresses))
-    check_series(args.series, [name for side in sides for name in side.series], where)
+    if args.installable and args.format in ("csv", "lines"):
+        raise usage_error(f"--installable finds more than {args.format} can show", "Give --format json, or table.")
+    return addresses
+
+
+def _check_words(args: argparse.Namespace, wanted: Filter, sides: Sequence[Side]) -> None:
+    where = ", ".join(str(side.address) for side in sides)
     known = [one.source for side in sides for one in side.publications]
+    check_series(args.series, [name for side in sides for name in side.series], where)
     check_names(wanted.unmatched(known), known, where)
-    held = [(side.address, [one for one in held_of_side(side) if wanted.admits(one.source)]) for side in sides]
-    found = find_conflicts(held, pins=args.pin, series=args.series)
-    print_rows(_table(found.conflicts), args.format)
-    if args.format == "table":
-        _sum_up(found)
-    return Exit.PENDING if args.exit_code and found.conflicts else Exit.DONE
 
 
-def _sum_up(found: Found) -> None:
-    for address, conflicts in found.displaced_by_ppa().items():
-        packages = counted(len({one.package for one in conflicts}), "package")
-        note(f"{address} would run against other versions of {packages} than it was developed with")
-    note(counted(len(found.conflicts), "conflict"))
-
-
-def _table(conflicts: tuple[Conflict, ...]) -> Table:
-    columns = (
-        Column("series", "SERIES"),
-        Column("source", "SOURCE"),
-        Column("chosen", "APT TAKES", say=_offer_text),
-        Column("displaced", "INSTEAD OF", say=lambda offers: ", ".join(map(_offer_text, offers)) or "-"),
-    )
-    rows = tuple(
-        (one.series, one.package, _offer(one.chosen), [_offer(offer) for offer in one.displaced])
-        for one in conflicts
-    )
-    return Table(columns, rows)
-
-
-def _offer(offer: Any) -> dict[str, Any] | None:
-    if offer is None:
-        return None
-    return {"archive": str(offer.address), "version": offer.version, "priority": offer.priority}
-
-
-def _offer_text(offer: dict[str, Any] | None) -> str:
-    return "none: pins forbid all" if offer is None else f"{offer['version']} of {offer['archive']}"
+def _shared_series(sides: Sequence[Side]) -> list[str]:
+    """The series that two or more have packages for."""
+    held = [{one.series for one in side.publications} for side in sides]
+    return sorted(name for name in set().union(*held) if sum(name in its for its in held) > 1)
 
 
 def _pin(text: str) -> Pin:
     from ppa_tools.apt.conflicting import Pin
 
-    address, equals, priority = text.rpartition("=")
+    address, _, priority = text.rpartition("=")
     try:
         return Pin(parse_address(address), int(priority))
     except ValueError as error:
-        said = str(error) if equals and not address else f"{text!r} is no pin: ppa:owner/name=600 is wanted"
-        raise argparse.ArgumentTypeError(said) from error
+        raise argparse.ArgumentTypeError(f"{text!r} is no pin: ppa:owner/name=600 is wanted") from error
 
 
 COMMAND = Command(
@@ -121,6 +127,7 @@ COMMAND = Command(
         Example("ppa-conflicts ppa:me/app ppa:them/libs", "what one of them has at another version"),
         Example("ppa-conflicts ppa:a/x ppa:b/y --series noble --exit-code", "for a check: exit status 3 when any"),
         Example("ppa-conflicts ppa:a/x ppa:b/y --pin ppa:a/x=600", "as apt chooses with a pin"),
+        Example("ppa-conflicts ppa:a/x ppa:b/y --installable", "what the two break in each other, too"),
     ),
     configure=configure,
     run=run,

@@ -8,8 +8,10 @@ from ppa_tools.commands import arguments
 from ppa_tools.commands.carrying_out import add_arguments as add_consent
 from ppa_tools.commands.carrying_out import carry_out
 from ppa_tools.commands.command import Command, Example
+from ppa_tools.commands.companions import Company, with_companions
 from ppa_tools.commands.ends import usage_error
 from ppa_tools.commands.filtering import check_series
+from ppa_tools.commands.indexes import add_base, readable_indexes
 from ppa_tools.commands.session import session
 from ppa_tools.plan.choosing import Missing, Selection
 
@@ -29,6 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with what they need and neither DST nor its base distribution has",
     )
+    add_base(group)
     arguments.add_terms(parser)
     parser.add_argument("--move", action="store_true", help="delete each from SRC once it has arrived")
     add_consent(parser)
@@ -61,8 +64,12 @@ def run(args: argparse.Namespace) -> int:
             raise usage_error(str(error)) from error
         chosen = choose(sides[0], selection, pairs)
         refuse_missing(really_missing(chosen, sides[1], move=args.move))
-        facts, mine = gather(chosen.picks, source, destination, sides, terms)
-        plan = plan_copy(chosen, mine, sides[1], facts, terms, move=args.move)
+        company = Company(chosen, {})
+        if args.with_dependencies:
+            with readable_indexes():
+                company = with_companions(opened, args, chosen, sides[0], pairs)
+        facts, mine = gather(company.chosen.picks, source, destination, sides, terms)
+        plan = company.explain(plan_copy(company.chosen, mine, sides[1], facts, terms, move=args.move))
         return carry_out(plan, guards(plan), opened, args)
 
 

@@ -14,6 +14,8 @@ from ppa_tools.commands.output import counted, note
 from ppa_tools.publication import Side
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ppa_tools.archives.opening import Options
 
 MOST_AT_ONCE = 8
@@ -30,11 +32,19 @@ class Session:
 
     def instance_of(self, address: Address) -> str:
         """Which Launchpad an address is on, or the directory of the embedded archive that it is in."""
-        if address.backend == "ppa":
-            return str(self._args.instance)
+        return self.instance if address.backend == "ppa" else str(self.embedded_directory.resolve())
+
+    @property
+    def instance(self) -> str:
+        """Which Launchpad is meant."""
+        return str(self._args.instance)
+
+    @property
+    def embedded_directory(self) -> Path:
+        """Where the embedded archive is; raises NotThere."""
         from ppa_tools.archives.opening import find_embedded
 
-        return str(find_embedded(self._options()).resolve())
+        return find_embedded(self._options())
 
     def _options(self) -> Options:
         from ppa_tools.archives.opening import Options
