@@ -67,7 +67,7 @@ class IndexReader:
     def _index(self, path: str, kind: str) -> str:
         """The text of an index; "" where it cannot be had, as then each publication can be asked."""
         try:
-            answer = self.session.get(f"{self.root}/{path}", kind=kind, stats=self.stats)
+            answer = self.session.get(f"{self.root}/{path}", kind=kind, stats=self.stats, tries=2)
             if not answer.is_good:
                 return ""
             unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)

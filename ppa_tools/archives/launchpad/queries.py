@@ -64,15 +64,18 @@ def broad(wanted: Filter, instance: Instance) -> Parameters:
     return found
 
 
-def narrow(wanted: Filter, base: Parameters, pages_left: int) -> Narrow | None:
-    """Several queries that cost less than the ``pages_left`` of the broad one; None where none do."""
+def narrow(wanted: Filter, base: Parameters, pages_left: int, share: float) -> Narrow | None:
+    """Several queries that cost less than the ``pages_left`` of the broad one; None where none do.
+
+    ``share`` is how much of the broad one's first page was wanted: where most is, no status is worth a query.
+    """
     by_names = Narrow(tuple({**base, **_named(name)} for name in sorted(wanted.names)))
     in_order = [status for status in STATUS_ORDER if status in wanted.statuses]
     by_status = Narrow(tuple({**base, "status": str(status)} for status in in_order), in_turn=True)
     candidates = []
     if 1 < len(by_names.queries) <= FEW:
         candidates.append(by_names)
-    if 1 < len(in_order) <= MOST_STATUSES:
+    if 1 < len(in_order) <= MOST_STATUSES and len(in_order) + share * pages_left < pages_left:
         candidates.append(by_status)
     if len(by_names.queries) > FEW:
         candidates.append(by_names)

@@ -113,14 +113,17 @@ class Session:
         *,
         kind: str,
         stats: Stats,
+        tries: int | None = None,
     ) -> Answer:
         """Read; tried again while the service or the line is in trouble. Raises Unreachable.
 
-        The token goes to the web service alone, never to where a URL from elsewhere may lead.
+        The token goes to the web service alone, never to where a URL from elsewhere may lead. ``tries`` is for
+        what can be had in another way.
         """
+        tries = tries or self.limits.tries
         full = f"{url}?{urlencode(_encoded(parameters))}" if parameters else url
         waited = 0.0
-        for attempt in range(1, self.limits.tries + 1):
+        for attempt in range(1, tries + 1):
             asked_to_wait: float | None = None
             try:
                 answer = self._once("GET", full, None, kind, stats)
@@ -130,7 +133,7 @@ class Session:
             except BrokenOff as error:
                 why = str(error)
             wait = asked_to_wait if asked_to_wait is not None else self._back_off(attempt)
-            if attempt == self.limits.tries or waited + wait > self.limits.retrying_s:
+            if attempt == tries or waited + wait > self.limits.retrying_s:
                 break
             waited += wait
             with self._lock:

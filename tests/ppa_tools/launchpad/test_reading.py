@@ -82,8 +82,8 @@ def test_rows_that_move_to_another_page_while_pages_are_read_are_not_lost(
     double: LaunchpadDouble, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     double.add_ppa("me/ppa")
-    double.add_packages(packages("me/ppa", 2 * PAGE_ROWS + 50))
     double.add_packages(packages("me/ppa", 3 * PAGE_ROWS, series="jammy", status="Superseded"))
+    double.add_packages(packages("me/ppa", 2 * PAGE_ROWS + 50))
     ppa = opened("me/ppa")
     read_page = ppa._client.session.get
     gone = iter(["pkg0001"])
