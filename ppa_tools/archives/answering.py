@@ -23,6 +23,9 @@ from ppa_tools.archives.words import in_a_line
 
 READING_THREADS = 8
 ASKED_LIMIT = 300
+POLICY = (
+    b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 T = TypeVar("T")
 
@@ -110,7 +113,7 @@ def send(request: Request, answer: Answer) -> None:
     request.setHeader(b"content-length", str(len(answer.body)).encode())
     request.setHeader(b"x-content-type-options", b"nosniff")
     if answer.content_type.startswith("text/html"):
-        request.setHeader(b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
+        request.setHeader(b"content-security-policy", POLICY)
     if answer.status == 401:
         request.setHeader(b"www-authenticate", answer.challenge.encode())
     if request.method != b"HEAD":

@@ -244,7 +244,7 @@ class Gate:
         self, request: ArchiveRequest, method: bytes, path: bytes, length: int | None
     ) -> defer.Deferred[Body]:
         """A place for the request's body, or one that has refused it already; never fails, and may wait."""
-        segments = [unquote_to_bytes(segment) for segment in path.partition(b"?")[0].split(b"/")[1:]]
+        segments = [unquote_to_bytes(segment) for segment in path.partition(b"?")[0].split(b"/")[1:] or [b""]]
         if segments[0].startswith(b"~") and method == b"PUT":
             return self.dropping.admit(request, segments, length)
         way = self.ways.get(segments[0]) if method == b"PUT" else None

@@ -56,7 +56,7 @@ def read_deb_control(path: Path) -> BinaryControl:
             raise UploadRefused(
                 f"{name}: its control part unpacks to more than {CONTROL_TARBALL_LIMIT_BYTES >> 20} MiB"
             ) from None
-        except (tarfile.TarError, ValueError, OverflowError) as error:
+        except (tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
             raise UploadRefused(f"{name} is no Debian package: {error}") from error
     if control is None:
         raise UploadRefused(f"{name} has no control file of a sensible size")

@@ -159,7 +159,7 @@ class PublicFile(static.File):  # type: ignore[misc]
 
     def getChild(self, name: bytes, request: Request) -> resource.Resource:  # noqa: N802
         """A file below, or with "" the directory's own page; what begins with a dot is being written."""
-        if name.startswith(b".") or not self.isdir():
+        if name.startswith(b".") or b"\0" in name or not self.isdir():
             return NOTHING
         if name == b"":
             return Computed(self._service, lambda: html(pages.directory_page(Path(self.path), self._shown)))
@@ -171,6 +171,7 @@ class PublicFile(static.File):  # type: ignore[misc]
 
     def render_GET(self, request: Request) -> Any:  # noqa: N802
         """The file, a part of it, or that it has not changed."""
+        request.setHeader(b"x-content-type-options", b"nosniff")
         self.restat(False)
         if self.isdir():
             return WithSlash().render(request)
@@ -210,4 +211,4 @@ def _is_known(request: Request, file: Path) -> bool:
 
 def _argument(request: Request, name: str) -> str:
     values = request.args.get(name.encode(), [b""])
-    return str(values[0].decode("utf-8", "replace"))
+    return str(values[0].decode("utf-8", "replace").replace("\0", "\ufffd"))  # no database takes a NUL

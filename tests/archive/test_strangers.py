@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ftplib
+import gzip
 import hashlib
 import socket
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +23,10 @@ from twisted.web.server import Site
 from ppa_tools.address import Address
 from ppa_tools.archives.bodies import ArchiveRequest, Body, Gate
 from ppa_tools.archives.connections import CONNECTIONS
+from ppa_tools.archives.debfile import read_deb_control
 from ppa_tools.archives.desk import Desk
 from ppa_tools.archives.dropbox import Dropboxes, DropLimits, NoRoom
+from ppa_tools.archives.history.content import KEPT_REFUSALS
 from ppa_tools.archives.local import LocalArchive, UploadRefused
 from ppa_tools.archives.upload_paths import Target
 from tests.archive.conftest import PPA, SERIES, Signer, architecture, changes_text, make_source
@@ -129,6 +133,41 @@ def test_who_was_removed_while_their_upload_was_checked_is_refused(
     assert archive.publications(PPA) == ()
 
 
+@pytest.mark.parametrize(
+    ("request_line", "header", "status"),
+    [
+        (b"GET /demo/trunk/pool/%00", b"", 404),
+        (b"GET /demo/trunk/dists/%00/x", b"", 404),
+        (b"GET /demo/hidden/", b"Authorization: Basic \xff\xff", 401),
+        (b"PUT /~demo/hidden/x.dsc", b"Authorization: Basic \xff\xff", 401),
+        (b"PUT *", b"", 405),
+        (b"GET /api/demo/trunk/publications?source=%00", b"", 200),
+    ],
+)
+def test_odd_requests_are_answered_and_leave_no_trace_in_the_log(
+    request_line: bytes, header: bytes, status: int, uploads: Uploads
+) -> None:
+    before = uploads.log
+    with socket.create_connection(("127.0.0.1", uploads.port), timeout=60) as one:
+        one.sendall(request_line + b" HTTP/1.1\r\nContent-Length: 1\r\n" + (header or b"A: b") + b"\r\n\r\nx")
+        assert one.recv(12) == b"HTTP/1.1 %d" % status
+    assert uploads.log == before
+
+
+def test_a_package_whose_headers_nest_without_end_is_refused(tmp_path: Path) -> None:
+    link = tarfile.TarInfo("././@LongLink")
+    link.type, link.size = tarfile.GNUTYPE_LONGNAME, 1
+    control = gzip.compress((link.tobuf() + bytes(512)) * 5000)
+    path = tmp_path / "x_1_amd64.deb"
+    path.write_bytes(b"!<arch>\n")
+    with path.open("ab") as deb:
+        for name, data in (("debian-binary", b"2.0\n"), ("control.tar.gz", control), ("data.tar.gz", control)):
+            deb.write(f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n".encode())
+            deb.write(data + b"\n" * (len(data) % 2))
+    with pytest.raises(UploadRefused, match="is no Debian package"):
+        read_deb_control(path)
+
+
 def test_silent_connections_keep_nobody_out(uploads: Uploads, signer: Signer, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(CONNECTIONS + 20):
@@ -159,6 +198,15 @@ def test_an_ipv6_network_has_no_more_sessions_than_an_ipv4_address(archive: Loca
             boxes.open(peer.format(3 if peer.startswith("2001") else 1), "ftp")
     boxes.open("2001:db8:0:1::1", "ftp")
     boxes.close()
+
+
+def test_strangers_push_no_uploaders_refusal_out_of_the_record(archive: LocalArchive, signer: Signer) -> None:
+    archive.note_refusal(PPA, SERIES, "x.changes", "too old", by=signer.fingerprint, via="ftp")
+    for _ in range(KEPT_REFUSALS + 5):
+        archive.note_refusal(PPA, SERIES, "y.changes", "it is not signed", via="ftp")
+    kept = archive.refusals(PPA, limit=2 * KEPT_REFUSALS)
+    assert len(kept) == KEPT_REFUSALS + 1
+    assert kept[-1].signer == signer.fingerprint
 
 
 class Piece(Body):

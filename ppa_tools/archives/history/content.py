@@ -13,7 +13,7 @@ from ppa_tools.archives.history import schema as t
 from ppa_tools.archives.history.ppas import PPA, Change, add_used_bytes
 from ppa_tools.archives.history.rows import chunks, insert
 
-KEPT_REFUSALS = 200  # of each PPA
+KEPT_REFUSALS = 200  # of each PPA, of uploaders and of strangers
 
 
 @dataclass(frozen=True)
@@ -222,13 +222,14 @@ def built_architectures(
 
 
 def add_refusal(conn: Connection, ppa: PPA, refusal: Refusal) -> None:
-    """Keep that an upload was turned away; the oldest make room."""
+    """Keep that an upload was turned away; the oldest make room, a stranger's for those of strangers alone."""
     insert(conn, t.refusals, ppa_id=ppa.id, **vars(refusal))
     r = t.refusals
-    of_ppa = sa.select(r.c.id).where(r.c.ppa_id == ppa.id).order_by(r.c.id.desc())
-    oldest = conn.execute(of_ppa.offset(KEPT_REFUSALS).limit(1)).scalar()
+    alike = sa.and_(r.c.ppa_id == ppa.id, r.c.signer != "" if refusal.signer else r.c.signer == "")
+    newest_first = sa.select(r.c.id).where(alike).order_by(r.c.id.desc())
+    oldest = conn.execute(newest_first.offset(KEPT_REFUSALS).limit(1)).scalar()
     if oldest is not None:  # strangers may send as many as they like
-        conn.execute(sa.delete(r).where(r.c.ppa_id == ppa.id, r.c.id <= oldest))
+        conn.execute(sa.delete(r).where(alike, r.c.id <= oldest))
 
 
 def list_refusals(conn: Connection, ppa: PPA, limit: int) -> tuple[Refusal, ...]:
