@@ -26,7 +26,7 @@ from ppa_tools.archives.checks import (
 )
 from ppa_tools.archives.control import NamedFile, SourceControl, parse_dsc
 from ppa_tools.archives.copying import Candidate, settle, words_of_origin
-from ppa_tools.archives.durable import digests_of
+from ppa_tools.archives.durable import Digests, digests_of
 from ppa_tools.archives.errors import ChangeRefused, UploadRefused
 from ppa_tools.archives.outcomes import Outcome, Place
 from ppa_tools.archives.pool import Pool, pool_directory
@@ -135,7 +135,8 @@ def _check(parcel: Parcel) -> Checked:
     for wanted in dsc.files:
         if wanted.name not in files:
             raise UploadRefused(f"{dsc_file.name} names {wanted.name}, which did not come")
-        if files[wanted.name].digests.sha256 != wanted.sha256:
+        its = files[wanted.name].digests
+        if its != Digests(wanted.size_bytes, wanted.md5, wanted.sha1, wanted.sha256):
             raise UploadRefused(f"{wanted.name} is not what {dsc_file.name} says")
     debs = [Deb(read_deb(file), file) for name, file in sorted(files.items()) if name.endswith(PACKAGE_SUFFIXES)]
     parts = {dsc_file.name, *(file.name for file in dsc.files), *(deb.file.name for deb in debs)}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ppa_tools.address import Address
+from ppa_tools.archives.durable import digests_of
 from ppa_tools.archives.importing import Origin, Parcel
 from ppa_tools.archives.local import ChangeRefused, LocalArchive, Outcome
 from tests.archive.conftest import PPA, SERIES, Signer, architecture
@@ -133,6 +134,16 @@ def test_a_parcel_that_is_not_what_its_dsc_says_is_refused(importer: Importer) -
     parcel = importer.parcel()
     (debian,) = [path for path in parcel.files if ".debian." in path.name]
     debian.write_bytes(b"other")
+    with pytest.raises(ChangeRefused, match=r"is not what hello_1\.0-1\.dsc says"):
+        importer.bring(parcel)
+
+
+def test_every_sum_of_a_dsc_must_hold_since_the_index_repeats_them(importer: Importer, signer: Signer) -> None:
+    parcel = importer.parcel()
+    (dsc,) = [path for path in parcel.files if path.suffix == ".dsc"]
+    (debian,) = [path for path in parcel.files if ".debian." in path.name]
+    text = dsc.read_text().partition("\n\n")[2].partition("\n-----BEGIN PGP SIGNATURE")[0]
+    dsc.write_bytes(signer.sign(text.replace(digests_of(debian).md5, "0" * 32)))
     with pytest.raises(ChangeRefused, match=r"is not what hello_1\.0-1\.dsc says"):
         importer.bring(parcel)
 
