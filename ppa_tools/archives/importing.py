@@ -135,8 +135,8 @@ def _check(parcel: Parcel) -> Checked:
     for wanted in dsc.files:
         if wanted.name not in files:
             raise UploadRefused(f"{dsc_file.name} names {wanted.name}, which did not come")
-        its = files[wanted.name].digests
-        if its != Digests(wanted.size_bytes, wanted.md5, wanted.sha1, wanted.sha256):
+        digests = files[wanted.name].digests
+        if digests != Digests(wanted.size_bytes, wanted.md5, wanted.sha1, wanted.sha256):
             raise UploadRefused(f"{wanted.name} is not what {dsc_file.name} says")
     debs = [Deb(read_deb(file), file) for name, file in sorted(files.items()) if name.endswith(PACKAGE_SUFFIXES)]
     parts = {dsc_file.name, *(file.name for file in dsc.files), *(deb.file.name for deb in debs)}
