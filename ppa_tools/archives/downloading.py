@@ -156,18 +156,18 @@ class _Run:
 
     def fetch(self, one: Wanted) -> None:
         """Have one file; it is tried again, from where it is, while there is progress."""
-        if not (one.path.is_file() and _sha256(one.path) == one.file.sha256):
+        if not _is_whole(one.path, one.file):
             self._try(one)
         self._note(one.path, one.file.size_bytes, whole=True)
 
     def _try(self, one: Wanted) -> None:
         part = one.path.with_name(f"{one.path.name}.part")
         in_vain = 0
-        while True:
+        while not _is_whole(part, one.file):
             before = _size_of(part)
             try:
                 self._go_on(one, part)
-                break
+                break  # what has its size and is something else is no matter of going on
             except CutOff as error:
                 in_vain = in_vain + 1 if _size_of(part) <= before else 0
                 wait_s = self._limits.first_wait_s * 2**in_vain
@@ -218,7 +218,7 @@ class _Run:
             with session.get(way.url, headers=headers, timeout=timeout, stream=True) as response:
                 _judge(response, one.file)
                 if response.status_code != PARTIAL:
-                    file.truncate(0)
+                    file.seek(file.truncate(0))
                 if response.status_code == NOT_SATISFIABLE:
                     raise CutOff("it has less than is here")
                 yield response
@@ -278,6 +278,10 @@ def _size_of(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _is_whole(path: Path, file: File) -> bool:
+    return _size_of(path) == file.size_bytes and path.is_file() and _sha256(path) == file.sha256
 
 
 def _sha256(path: Path) -> str:
