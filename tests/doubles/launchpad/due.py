@@ -11,12 +11,13 @@ from tests.doubles.launchpad.world import World
 
 def settle(world: World, *, everything: bool = False) -> None:
     """Let happen what is due by now; with ``everything`` also what waits to be told, and at once."""
-    now, moved = world.now(), True
+    moved = True
     while moved:
-        moved = _run_jobs(world, now, everything)
-        _finish_builds(world, now, everything)
-        moved = _publish(world, now, everything) or moved
-    _remove_files(world, now)
+        now = world.now()
+        moved = _publish(world, now, everything)
+        moved = _run_jobs(world, now, everything) or moved
+        moved = _finish_builds(world, now, everything) or moved
+    _remove_files(world, world.now())
 
 
 def _run_jobs(world: World, now: float, everything: bool) -> bool:
@@ -29,15 +30,17 @@ def _run_jobs(world: World, now: float, everything: bool) -> bool:
     return bool(due)
 
 
-def _finish_builds(world: World, now: float, everything: bool) -> None:
-    delay_s = world.settings.build_delay_s
+def _finish_builds(world: World, now: float, everything: bool) -> bool:
+    delay_s, built = world.settings.build_delay_s, False
     if delay_s is None and not everything:
-        return
+        return False
     for build in list(world.builds.values()):
         if build.state == NEEDS_BUILDING and (everything or build.created_at + (delay_s or 0) <= now):
             for publication in build.archive.by_source.get(build.release.name, ()):
                 if publication.release is build.release and publication.series == build.series:
                     world.set_build(build, BUILT, publication, now)
+                    built = True
+    return built
 
 
 def _publish(world: World, now: float, everything: bool) -> bool:
