@@ -8,6 +8,7 @@ the copy that it belongs to (a move) only when that has arrived.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -40,6 +41,7 @@ def apply_plan(
     *,
     settle_s: float = SETTLE_S,
     limit_s: float = LIMIT_S,
+    wait_s: float = math.inf,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
     progress: Tell = nobody,
@@ -49,10 +51,10 @@ def apply_plan(
     """Do what the plan says and tell what became of each action; Ctrl-C ends it with a report, too.
 
     ``archives`` are open, by their addresses. After ``settle_s`` something of a batch that was taken has come;
-    after ``limit_s`` what has not come never will. ``transfer`` is needed where the two are of different kinds.
-    Raises JournalError.
+    after ``limit_s`` what has not come never will. This run waits for ``wait_s`` at most, and leaves what may
+    still come to a later one. ``transfer`` is needed where the two are of different kinds. Raises JournalError.
     """
-    run = Run(plan, archives, journal, settle_s, limit_s, clock, sleep, progress, transfer, why=why)
+    run = Run(plan, archives, journal, settle_s, limit_s, wait_s, clock, sleep, progress, transfer, why=why)
     stopped, no_rights, interrupted = "", False, False
     try:
         _apply(run)

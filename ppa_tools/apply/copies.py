@@ -156,11 +156,13 @@ def _ask_archive(run: Run, batch: Batch) -> None:
 def _wait(run: Run, flights: list[Flight], total: int) -> list[Action]:
     """Look until all have come, or the limit passes; what is then still lacking was not done by the archive."""
     pause_s = 0.0 if run.destination.is_immediate else FIRST_LOOK_S
-    deadline = run.clock() + run.limit_s
+    deadline = run.clock() + min(run.limit_s, run.wait_s)
     failed_looks = 0
     while flights := [flight for flight in flights if flight.waiting]:
         lacking = sum(len(flight.waiting) for flight in flights)
         run.tell(Progress(Step.WAITING, total - lacking, total))
+        if not run.destination.is_immediate and run.clock() >= deadline:
+            break
         if pause_s:
             run.sleep(min(pause_s, _next_moment(run, flights, deadline)))
         pause_s = min(max(pause_s * 2, FIRST_LOOK_S), LONGEST_PAUSE_S)
@@ -199,10 +201,12 @@ def _may_ask_again(run: Run, flight: Flight) -> bool:
 
 
 def _given_up(run: Run, flights: Iterable[Flight]) -> list[Action]:
-    """What was taken and never came; of what may not even have been taken, only a later run can tell."""
+    """What was taken and never came; of what may still come, or may not have been taken, a later run can tell."""
     lost: list[Action] = []
     for flight in flights:
-        if flight.certain:
+        if flight.certain and run.wait_s < run.limit_s and run.clock() - flight.at < run.limit_s:
+            run.settle(flight.waiting, Outcome.UNKNOWN, "asked for, not seen yet; running this again looks for it")
+        elif flight.certain:
             lost += in_order(list(flight.waiting))
         else:
             why = "the connection broke while it was asked for, and it is not there; run this again"

@@ -27,13 +27,14 @@ class Stopped(Exception):
 
 @dataclass
 class Run:
-    """One run. ``settle_s`` and ``limit_s`` as ``apply_plan`` has them."""
+    """One run. ``settle_s``, ``limit_s`` and ``wait_s`` as ``apply_plan`` has them."""
 
     plan: Plan
     archives: Mapping[Address, Archive]
     journal: Journal
     settle_s: float
     limit_s: float
+    wait_s: float
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     tell: Tell
