@@ -80,16 +80,21 @@ def _return_one(
             yield _action(shelf, Kind.BLOCKED, one, reason, replaced)
         else:
             yield _action(shelf, Kind.COPY, one, "it was there then", replaced)
+    coming = [] if lost else [one for one in back if not reasons[one.key]]
     for one in gone:
         if lost:
             yield _action(shelf, Kind.SKIP, one, f"it stays, as {back[-1].version} cannot come back")
-        else:
-            yield _action(shelf, Kind.DELETE, one, _why_it_goes(one, back))
+        elif shelf.side.versions > 1 or not _is_superseded(one, coming):
+            yield _action(shelf, Kind.DELETE, one, _why_it_goes(coming))
 
 
-def _why_it_goes(one: Publication, back: Sequence[Publication]) -> str:
-    lower = [row.version for row in back if version_key(row.version) < version_key(one.version)]
-    return f"it came since; {lower[-1]} comes back" if lower else "it came since"
+def _is_superseded(one: Publication, coming: Sequence[Publication]) -> bool:
+    """Whether it goes by itself, as a higher version comes."""
+    return any(version_key(row.version) > version_key(one.version) for row in coming)
+
+
+def _why_it_goes(coming: Sequence[Publication]) -> str:
+    return f"it came since; {coming[-1].version} comes back" if coming else "it came since"
 
 
 def _why_not_back(one: Publication, shelf: Shelf, staying: Sequence[Publication], facts: Facts) -> str:
