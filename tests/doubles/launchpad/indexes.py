@@ -42,7 +42,7 @@ class Repository:
             ]
             name = f"main/binary-{architecture}/Packages"
             files |= _index(name, (self._binary_stanza(one) for one in binaries))
-        files["Release"] = self._release(archive, series, files)
+        files["Release"] = files["InRelease"] = self._release(archive, series, files)
         return files
 
     def _release(self, archive: Archive, series: str, files: dict[str, bytes]) -> bytes:
