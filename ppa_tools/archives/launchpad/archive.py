@@ -8,7 +8,16 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ppa_tools.address import Address
-from ppa_tools.archives.door import CopyBatch, NoRights, NotThere, Refused, Stats, Uncertain, Unreachable
+from ppa_tools.archives.door import (
+    CopyBatch,
+    DoorError,
+    NoRights,
+    NotThere,
+    Refused,
+    Stats,
+    Uncertain,
+    Unreachable,
+)
 from ppa_tools.archives.downloading import Way
 from ppa_tools.archives.launchpad import queries, reading
 from ppa_tools.archives.launchpad.builds import BuildReader
@@ -18,7 +27,7 @@ from ppa_tools.archives.launchpad.index import IndexReader
 from ppa_tools.archives.launchpad.paging import Collection as Wanted
 from ppa_tools.archives.launchpad.paging import Row, read_first, read_rest
 from ppa_tools.archives.launchpad.parallel import in_parallel
-from ppa_tools.publication import ACTIVE, Binary, Build, File, Publication, Side, Status
+from ppa_tools.publication import ACTIVE, Binary, Build, File, Publication, SeriesFacts, Side, Status
 
 BATCH_SIZE = 50
 """Launchpad looks the names of a batch up one after the other, within the time it has for a request."""
@@ -50,17 +59,16 @@ class LaunchpadArchive:
         ``may_write`` is True: whether Launchpad lets one change a PPA, only trying tells.
         """
         wanted = queries.Filter(frozenset(names), frozenset(series), frozenset(() if with_past else ACTIVE))
-        publications: list[Publication] = []
-        reads: list[Callable[[], object]] = [
-            self._facts,
-            partial(self._client.series, self.stats),
-            lambda: publications.extend(self._read(wanted)),
-        ]
-        self._asked(lambda: in_parallel(reads))
+
+        def read() -> tuple[Publication, ...]:
+            found: list[Publication] = []
+            reads: list[Callable[[], object]] = [self._facts, self._series]
+            in_parallel([*reads, lambda: found.extend(self._read(wanted))])
+            return tuple(found)
+
+        publications = self._asked(read)
         private = bool(self._facts()["private"])
-        return Side(
-            self.address, private, self._client.series(self.stats), tuple(publications), with_past=with_past
-        )
+        return Side(self.address, private, self._series(), publications, with_past=with_past)
 
     def publications(
         self,
@@ -78,21 +86,21 @@ class LaunchpadArchive:
         return self._asked(lambda: self._read(wanted))
 
     def builds(self, publications: Sequence[Publication]) -> Mapping[str, tuple[Build, ...]]:
-        """The builds of publications, by their keys. A build that was cancelled is told only with others amiss."""
-        return self._asked(lambda: self._builds.builds(publications))
+        """The builds of publications, by their keys."""
+        return self._client.reading(lambda: self._builds.builds(publications))
 
     def binaries(self, publications: Sequence[Publication]) -> Mapping[str, tuple[Binary, ...]]:
         """The binaries published of each, by key."""
-        rows = self._asked(lambda: self._builds.binary_rows(publications))
+        rows = self._client.reading(lambda: self._builds.binary_rows(publications))
         return {key: tuple(map(reading.binary, its)) for key, its in rows.items()}
 
     def source_files(self, publications: Sequence[Publication]) -> Mapping[str, tuple[File, ...]]:
         """The .dsc and the files that it names, by key; empty where they are no longer kept."""
-        return self._asked(lambda: self._files().source_files(publications))
+        return self._client.reading(lambda: self._files().source_files(publications))
 
     def binary_files(self, publications: Sequence[Publication]) -> Mapping[str, tuple[File, ...]]:
         """The .debs of each, by key."""
-        return self._asked(lambda: self._files().binary_files(publications))
+        return self._client.reading(lambda: self._files().binary_files(publications))
 
     def way_to(self, url: str) -> Way:
         """How a file is asked for: of a private PPA from the web service, which knows who asks.
@@ -101,7 +109,7 @@ class LaunchpadArchive:
         """
         token = self._client.session.token
         api, where = urlsplit(self._client.instance.api), urlsplit(url)
-        is_ours = api.netloc in (where.netloc, f"api.{where.netloc}")
+        is_ours = where.scheme == api.scheme and api.netloc in (where.netloc, f"api.{where.netloc}")
         if token is None or not is_ours or not self._facts()["private"]:
             return Way(url)
         asked = url if where.netloc == api.netloc else f"{self._client.instance.api}{where.path}"
@@ -144,8 +152,11 @@ class LaunchpadArchive:
         form = {"ws.op": "requestDeletion", "removal_comment": why}
         try:
             self._client.change(url, form, doing=doing, stats=self.stats)
-        except Uncertain:
-            row = self._client.entry(url, kind="+sourcepub", doing=self._doing, stats=self.stats)
+        except Uncertain as error:
+            try:
+                row = self._client.entry(url, kind="+sourcepub", doing=self._doing, stats=self.stats)
+            except DoorError:
+                raise error from None
             if reading.publication(row).is_active:
                 raise
 
@@ -179,8 +190,8 @@ class LaunchpadArchive:
             self._client.check_series(wanted.series, self.stats, error)
             raise
         rows: dict[str, Row] = {}
-        known = [reading.publication(row).status for row in first.rows]
-        share = sum(not wanted.statuses or status in wanted.statuses for status in known) / max(len(known), 1)
+        fitting = sum(not wanted.statuses or row["status"] in wanted.statuses for row in first.rows)
+        share = fitting / max(len(first.rows), 1)
         better = queries.narrow(wanted, base, first.pages_left, share)
         if better is None:
             found = [read_rest(self._client.session, self._publications_by(base), first, self.stats)]
@@ -197,6 +208,9 @@ class LaunchpadArchive:
 
     def _publications_by(self, query: queries.Parameters) -> Wanted:
         return Wanted(self._url, query, "getPublishedSources", self._doing)
+
+    def _series(self) -> Mapping[str, SeriesFacts]:
+        return self._client.series(self.stats)
 
     def _facts(self) -> Row:
         if self._entry is None:

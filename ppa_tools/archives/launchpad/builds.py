@@ -2,13 +2,14 @@
 
 ``getBuildSummariesForSourceIds`` tells of many publications at once, and of each only the builds of one kind:
 those under way where there are any, else those that wait, else those that failed; with FULLYBUILT all, and with
-FULLYBUILT_PENDING those whose binaries are not in the index yet. What it leaves out is asked for one by one.
+FULLYBUILT_PENDING those whose binaries are not in the index yet. It never tells of cancelled ones, which the
+archive lists. Of publications that it leaves something out of, builds are asked for one by one.
 Binaries come from the whole archive's list where that takes fewer requests than asking each publication.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -16,7 +17,7 @@ from itertools import islice
 from ppa_tools.archives.door import Stats
 from ppa_tools.archives.launchpad import reading
 from ppa_tools.archives.launchpad.client import LaunchpadClient
-from ppa_tools.archives.launchpad.paging import Collection, Row, read_first, read_rest
+from ppa_tools.archives.launchpad.paging import PAGE_ROWS, Collection, Row, read_first, read_rest
 from ppa_tools.archives.launchpad.parallel import in_parallel
 from ppa_tools.publication import ACTIVE, Build, BuildState, Publication, Status
 
@@ -49,7 +50,7 @@ class BuildReader:
 
     def builds(self, publications: Sequence[Publication]) -> dict[str, tuple[Build, ...]]:
         """The builds of publications by key; of one that is not there, none."""
-        summaries = self._summaries(publications)
+        summaries = self._summaries(publications) if publications else {}
         found: dict[str, tuple[Build, ...]] = {}
         unclear = []
         for one in publications:
@@ -77,8 +78,18 @@ class BuildReader:
     def _summaries(self, publications: Sequence[Publication]) -> Mapping[str, Summary]:
         keys = iter(dict.fromkeys(one.key for one in publications))
         chunks = iter(lambda: [int(key) for key in islice(keys, CHUNK)], [])
-        answers = in_parallel([partial(self._summaries_of, chunk) for chunk in chunks])
-        return {key: summary for answer in answers for key, summary in answer.items()}
+        reads: list[Callable[[], Mapping[str, Summary]]] = [self._cancelled]
+        cancelled, *answers = in_parallel([*reads, *(partial(self._summaries_of, chunk) for chunk in chunks)])
+        found = {key: summary for answer in answers for key, summary in answer.items()}
+        return {key: cancelled.get(key, summary) for key, summary in found.items()}
+
+    def _cancelled(self) -> Mapping[str, Summary]:
+        """For publications some of whose builds were cancelled, nothing; the newest page has what is active."""
+        kind = "getBuildRecords"
+        asked = {"ws.op": kind, "build_state": str(BuildState.CANCELLED), "ws.size": PAGE_ROWS}
+        page = self.client.value(self.archive_url, asked, kind=kind, doing=self.doing, stats=self.stats)
+        links = [row.get("current_source_publication_link") for row in page["entries"]]
+        return {reading.last_part(link): Summary() for link in links if link}
 
     def _summaries_of(self, chunk: Sequence[int]) -> Mapping[str, Summary]:
         kind = "getBuildSummariesForSourceIds"

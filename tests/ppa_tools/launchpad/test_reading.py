@@ -196,6 +196,7 @@ BUILDS = {
     "building": {"amd64": "Successfully built", "arm64": "Currently building"},
     "waiting": {"amd64": "Failed to build", "arm64": "Needs building"},
     "cancelled": {"amd64": "Cancelled build", "arm64": "Cancelled build"},
+    "half": {"amd64": "Successfully built", "arm64": "Cancelled build"},
     "unbuilt": {},
 }
 
@@ -222,6 +223,7 @@ def test_every_build_is_told_where_launchpad_sums_up_only_some(double: Launchpad
         "building": ["amd64"],
         "waiting": [],
         "cancelled": [],
+        "half": ["amd64"],
         "unbuilt": [],
     }
 
