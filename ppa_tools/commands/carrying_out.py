@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ppa_tools.apply.report import Report
+from ppa_tools.apply.report import Outcome, Report
 from ppa_tools.commands.consent import ask, refuse_guarded, standing_guards
 from ppa_tools.commands.ends import Exit
 from ppa_tools.commands.output import note, print_json
@@ -52,11 +52,19 @@ def carry_out(plan: Plan, guards: Sequence[Guard], opened: Session, args: argpar
     show_report(report, args.format)
     if report.stopped:
         note(report.stopped if RESUME in report.stopped else f"{report.stopped}\n  {RESUME}")
-    return Exit.INTERRUPTED if report.interrupted else report.exit_status
+    if report.interrupted:
+        return Exit.INTERRUPTED
+    return Exit.DONE if not args.wait and _is_only_asked_for(report) else report.exit_status
+
+
+def _is_only_asked_for(report: Report) -> bool:
+    """Whether nothing is lacking but what nobody waited for."""
+    unseen = all(one.outcome is Outcome.UNKNOWN for one in report.bad)
+    return unseen and not report.stopped and not report.plan.of(Kind.BLOCKED)
 
 
 def _apply(plan: Plan, opened: Session, args: argparse.Namespace) -> Report:
-    from ppa_tools.apply.applying import apply_plan
+    from ppa_tools.apply.applying import LIMIT_S, apply_plan
     from ppa_tools.apply.journal import open_journal
 
     addresses = {one.archive for one in plan.pending} | {plan.destination}
@@ -68,7 +76,8 @@ def _apply(plan: Plan, opened: Session, args: argparse.Namespace) -> Report:
             plan,
             archives,
             journal,
-            limit_s=args.limit,
+            limit_s=max(LIMIT_S, args.limit),
+            wait_s=args.limit if args.wait else 0.0,
             progress=tell,
             transfer=opened.transfer,
             why=args.why,

@@ -1,4 +1,4 @@
-"""``ppa-wait``: waits until versions are published, built on every architecture, and in the index that apt reads."""
+"""``ppa-wait``: waits until versions are published, built everywhere, and in the index that apt reads."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
 def _awaited(package: Wanted, series: Sequence[str], side: Side, archive: Archive) -> Iterator[Awaited]:
     """What is meant by a word: the series that were named, or those that have the package, or the only one."""
     from ppa_tools.apply.waiting import Awaited
+    from ppa_tools.plan.choosing import nearest_names
 
     held = {
         one.series
@@ -73,12 +74,15 @@ def _awaited(package: Wanted, series: Sequence[str], side: Side, archive: Archiv
     }
     places = list(series) or sorted(held)
     if not places:
-        places = sorted({one.series for one in archive.publications(statuses=ACTIVE)} or side.series)
-    if len(places) > 1 and not series and not held:
-        raise usage_error(
-            f"{side.address} has no {package} yet, and several series",
-            f"Say by --series which: {', '.join(places)}.",
-        )
+        everything = archive.publications(statuses=ACTIVE)
+        places = sorted({one.series for one in everything} or side.series)
+        if len(places) > 1:
+            near = nearest_names(package.source, {one.source for one in everything})
+            meant = f" (did you mean {', '.join(near)}?)" if near else ""
+            raise usage_error(
+                f"{side.address} has no {package} yet{meant}, and several series",
+                f"Say by --series where it will come: {', '.join(places)}.",
+            )
     yield from (Awaited(package.source, name, package.version) for name in places)
 
 
@@ -181,9 +185,9 @@ COMMAND = Command(
     name="ppa-wait",
     summary="wait until packages are published, built, and in the index that apt reads",
     description=(
-        "Tells how far each package is: requested, pending, building, built, in the index. It ends when all are in "
-        "the index with all of their packages, and with exit status 1 when a build has failed, a package is gone, "
-        "or the time is up."
+        "Tells how far each package is: requested, pending, building, built, in the index. It ends when all are "
+        "in the index with all of their packages, and with exit status 1 when a build has failed, a package is "
+        "gone, or the time is up."
     ),
     examples=(
         Example("ppa-wait ppa:me/trunk hello=1.2-1", "until apt can install it"),

@@ -76,16 +76,74 @@ def test_packages_are_copied_and_seen_to_arrive(shell: Shell, double: LaunchpadD
     assert len(shell("ppa-list", "ppa:me/stable", "--format", "lines").lines) == 2
 
 
-def test_what_never_appears_is_named_with_the_likely_reason(shell: Shell, double: LaunchpadDouble) -> None:
+def test_what_has_not_come_in_time_is_waited_for_by_the_next_run(shell: Shell, double: LaunchpadDouble) -> None:
     double.set(copy_delay_s=3600)
-    said = shell(*COPY, "hello", "--yes", "--limit", "2s", status=1)
-    assert "never appeared" in said.out
-    assert "1 never appeared" in said.err
+    said = shell(*COPY, "hello", "--yes", "--limit", "1s", status=1)
+    assert "asked for, not seen yet" in said.out
+    double.settle()
+    assert "already there" in shell(*COPY, "hello", "--yes").out
+    assert asked(double) == ["copyPackages"]
 
 
 def test_what_nobody_waited_for_is_not_asked_for_again(shell: Shell, double: LaunchpadDouble) -> None:
-    double.set(copy_delay_s=2)
+    double.set(copy_delay_s=3)
+    said = shell(*COPY, "hello", "--yes", "--no-wait")
+    assert "1 unknown" in said.err
+    assert asked(double) == ["copyPackages"]
+    assert shell(*COPY, "hello", "--yes").err.endswith("1 already\n")
+    assert asked(double) == ["copyPackages"]
+
+
+def test_a_package_is_waited_for_until_apt_can_get_it(shell: Shell, double: LaunchpadDouble) -> None:
+    double.set(publish_delay_s=2, copy_delay_s=2)
     shell(*COPY, "hello", "--yes", "--no-wait")
-    assert asked(double) == ["copyPackages"]
-    shell(*COPY, "hello", "--yes")
-    assert asked(double) == ["copyPackages"]
+    (told,) = shell("ppa-wait", "ppa:me/stable", "hello=1.0-1", "--series", "noble", "--format", "json").json
+    assert (told["state"], told["version"]) == ("in the index", "1.0-1")
+    (package,) = told["packages"]
+    assert len(package["sha256"]) == 64
+
+
+def test_a_build_that_failed_ends_the_waiting(shell: Shell, double: LaunchpadDouble) -> None:
+    double.add_package("me/trunk", "broken", "1.0-1", builds={"amd64": "Failed to build"})
+    said = shell("ppa-wait", "ppa:me/trunk", "broken", status=1)
+    assert "amd64: failed to build" in said.out
+    said = shell("ppa-wait", "ppa:me/trunk", "helo", "--series", "noble", "--limit", "1s", status=1)
+    assert "there is hello" in said.out
+    assert "gave up after 1 s: 1 package not in the index yet" in said.err
+
+
+def test_dependencies_come_along_and_tell_who_needs_them(shell: Shell, double: LaunchpadDouble) -> None:
+    double.add_package(
+        "me/trunk",
+        "app",
+        "1.0-1",
+        binaries=[{"package": "app", "architecture": "any", "fields": {"Depends": "libdeep (>= 2)"}}],
+    )
+    double.add_package("me/trunk", "deep", "2.0-1", binaries=["libdeep"])
+    base = f"deb [trusted=yes] {double.repository('ubuntu')} noble main"
+    double.add_ppa("ubuntu")
+    double.add_package("ubuntu", "base-files", "13")
+    told = shell(
+        *COPY, "app", "--with-dependencies", "--base", base, "--dry-run", "--format", "json", status=3
+    ).json
+    assert [(one["source"], one["reason"]) for one in told["actions"]] == [
+        ("app", ""),
+        ("deep", "needed by app: libdeep (>= 2)"),
+    ]
+
+
+def test_what_two_ppas_break_in_each_other_is_proved(shell: Shell, double: LaunchpadDouble) -> None:
+    needs = {"package": "app", "architecture": "any", "fields": {"Depends": "libdeep (<< 2)"}}
+    double.add_package("me/trunk", "app", "1.0-1", binaries=[needs])
+    double.add_package("me/trunk", "deep", "1.0-1", binaries=["libdeep"])
+    double.add_package("me/stable", "deep", "2.0-1", binaries=["libdeep"])
+    double.add_ppa("ubuntu")
+    double.add_package("ubuntu", "base-files", "13")
+    base = f"deb [trusted=yes] {double.repository('ubuntu')} noble main"
+    words = ("ppa-conflicts", "ppa:me/trunk", "ppa:me/stable", "--binaries", "--installable", "--base", base)
+    said = shell(*words, "--exit-code", status=3)
+    assert "2.0-1 of ppa:me/stable" in said.out
+    told = shell(*words, "--format", "json").json
+    assert [(one["package"], one["fine_in"]) for one in told["broken"]] == [("app", ["ppa:me/trunk"])]
+    assert {one["package"] for one in told["conflicts"]} == {"deep", "libdeep"}
+    assert "csv" in shell(*words, "--format", "csv", status=2).err
