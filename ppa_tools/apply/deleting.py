@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import defaultdict
 from collections.abc import Sequence
 
+from ppa_tools.address import Address
 from ppa_tools.apply.journal import State, item_of
 from ppa_tools.apply.report import Outcome, Progress, Step
 from ppa_tools.apply.run import FIRST_PAUSE_S, TRIES, Run, Stopped
-from ppa_tools.archives.door import DoorError, NotThere, Uncertain
+from ppa_tools.archives.door import DeletesTogether, DoorError, NotThere, Uncertain
 from ppa_tools.plan.actions import Action
 from ppa_tools.publication import Publication, Status
 
@@ -29,7 +32,10 @@ def _delete_chunk(run: Run, chunk: Sequence[Action], before: int, total: int) ->
     """The journal is told of a chunk at once: what was taken of it, the archive itself tells for certain."""
     run.journal.begin([item_of(action) for action in chunk], run.clock())
     try:
+        _delete_together(run, chunk)
         for number, action in enumerate(chunk, before + 1):
+            if action in run.results:
+                continue
             run.tell(Progress(Step.DELETING, number - 1, total))
             _delete_one(run, action)
             run.tell(Progress(Step.DELETING, number, total))
@@ -39,9 +45,26 @@ def _delete_chunk(run: Run, chunk: Sequence[Action], before: int, total: int) ->
         run.note(State.NOT_TAKEN, [action for action, one in results.items() if one.outcome is Outcome.FAILED])
 
 
+def _delete_together(run: Run, actions: Sequence[Action]) -> None:
+    """Have archives that can delete what they can in one go; what they do not take is asked for one by one."""
+    groups: dict[tuple[Address, str], list[Action]] = defaultdict(list)
+    for action in actions:
+        groups[action.archive, run.why or action.reason].append(action)
+    for (address, why), members in groups.items():
+        archive = run.archives[address]
+        if isinstance(archive, DeletesTogether) and len(members) > 1:
+            with contextlib.suppress(DoorError):
+                archive.ask_deletions([_publication(one) for one in members], why)
+                run.settle(members, Outcome.DONE)
+
+
+def _publication(action: Action) -> Publication:
+    return Publication(action.key, action.source, action.version, action.to_series, Status.PUBLISHED)
+
+
 def _delete_one(run: Run, action: Action) -> None:
     archive = run.archives[action.archive]
-    publication = Publication(action.key, action.source, action.version, action.to_series, Status.PUBLISHED)
+    publication = _publication(action)
     for attempt in range(TRIES):
         try:
             run.patiently(lambda: archive.ask_deletion(publication, run.why or action.reason), Step.DELETING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ppa_tools.address import Address
 from ppa_tools.publication import Binary, Build, File, Publication, Side, Status
@@ -144,3 +144,11 @@ class Archive(Protocol):
 
     def close(self) -> None:
         """Let go of connections and files."""
+
+
+@runtime_checkable
+class DeletesTogether(Protocol):
+    """An archive that takes deletions in bulk, as the embedded one does; Launchpad has no form for it."""
+
+    def ask_deletions(self, publications: Sequence[Publication], why: str) -> None:
+        """Ask that sources go with their binaries. Raises as ``ask_deletion``; asking again for each is fine."""

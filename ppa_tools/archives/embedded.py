@@ -143,14 +143,21 @@ class EmbeddedArchive:
 
     def ask_deletion(self, publication: Publication, why: str) -> None:
         """Delete a source with its binaries, and publish; one that has ended is fine. Raises as ``ask_copies``."""
+        self.ask_deletions([publication], why)
+
+    def ask_deletions(self, publications: Sequence[Publication], why: str) -> None:
+        """As ``ask_deletion``; each series is changed, and published, once."""
         with self._asked("delete", changes=True):
-            rows = self.archive.sources(self.address, names=[publication.source])
-            found = [one for one in rows if str(one.id) == publication.key]
-            if not found:
-                raise NotThere(f"{publication} is not, and was not, in {self.address}")
-            if found[0].span.status in ACTIVE:
-                wanted = [Wanted(publication.source, publication.version)]
-                self.archive.delete(self.address, publication.series, wanted, by=self.by, why=why)
+            rows = self.archive.sources(self.address, names={one.source for one in publications})
+            by_key = {str(row.id): row for row in rows}
+            if unknown := [str(one) for one in publications if one.key not in by_key]:
+                raise NotThere(f"{', '.join(unknown)} is not, and was not, in {self.address}")
+            active: dict[str, list[Wanted]] = {}
+            for row in (by_key[one.key] for one in publications):
+                if row.span.status in ACTIVE:
+                    active.setdefault(row.series, []).append(Wanted(row.source, row.version))
+            for series, wanted in active.items():
+                self.archive.delete(self.address, series, wanted, by=self.by, why=why)
 
     def close(self) -> None:
         """Close the archive's history."""

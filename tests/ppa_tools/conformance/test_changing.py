@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ppa_tools.archives.door import Archive, CopyBatch, DoorError, Refused
+from ppa_tools.archives.door import Archive, CopyBatch, DeletesTogether, DoorError, NotThere, Refused
 from ppa_tools.plan.actions import Kind
 from ppa_tools.plan.facts import Terms
 from ppa_tools.publication import BuildState, Publication, Status
@@ -208,6 +208,25 @@ def test_deleting_again_is_fine(backend: Backend, trunk: Archive) -> None:
     for _ in range(2):
         trunk.ask_deletion(one, "it is not wanted")
     assert held(trunk) == []
+
+
+def test_deletions_that_are_taken_together_are_as_those_that_are_not(backend: Backend, trunk: Archive) -> None:
+    put = [backend.put(trunk, f"hello{n}", built=["amd64"], package="all") for n in range(3)]
+    put.append(backend.put(trunk, "other", series=JAMMY))
+    trunk.ask_deletion(put[0], "a test")
+    if isinstance(trunk, DeletesTogether):
+        trunk.ask_deletions([put[0], put[1], put[3]], "a test")
+    else:
+        for one in (put[0], put[1], put[3]):
+            trunk.ask_deletion(one, "a test")
+    backend.settle()
+    assert held(trunk) == [(NOBLE, "hello2", "1.0-1")]
+
+
+def test_what_was_never_there_cannot_be_deleted(backend: Backend, trunk: Archive) -> None:
+    absent = Publication("987654", "absent", "1.0-1", NOBLE, Status.PUBLISHED)
+    with pytest.raises(NotThere):
+        trunk.ask_deletion(absent, "a test")
 
 
 def test_what_has_ended_does_not_take_its_successor_along(backend: Backend, trunk: Archive) -> None:
