@@ -25,7 +25,7 @@ SAID = {
     Kind.LOST: "has no copy left: upload the same again, and it is kept and served again",
     Kind.NAME_MISSING: "is missing",
     Kind.NAME_DAMAGED: "is not the file that this name stands for",
-    Kind.ORPHAN: "is not known to the history",
+    Kind.ORPHAN: "is not known to the history: repairing removes it when it is an hour old",
 }
 PREFIXES = [f"{number:02x}" for number in range(256)]
 

@@ -220,6 +220,18 @@ def test_show_tells_all_that_holds_for_a_ppa(command: Command, signer: Signer) -
     assert "has no series sid" in command("show", TOOLS, "--series", "sid", status=2)
 
 
+def test_a_listing_of_all_tells_since_when_each_is_what_it_is(
+    command: Command, opened: LocalArchive, signer: Signer, tmp_path: Path
+) -> None:
+    upload(opened, signer, tmp_path, "1.0-1")
+    upload(opened, signer, tmp_path, "1.1-1")
+    events = opened.history(parse_address(TOOLS))
+    ended = {one.version: one.at for one in events if (one.what, one.kind) == ("superseded", "source")}
+    rows = command.json("list", TOOLS, "--all")
+    assert [row["since"] for row in rows if row["status"] == "Superseded"] == [ended["1.0-1"]]
+    assert "Uploader <uploader@example.com>" in command("changes", TOOLS)
+
+
 def test_a_private_ppa_is_made_public_by_consent_only(command: Command) -> None:
     assert "private" in command("create", "local:demo/hidden", "--private")
     assert "--unembargo" in command("configure", "local:demo/hidden", "--public", status=1)

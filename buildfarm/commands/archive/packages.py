@@ -119,6 +119,7 @@ def _list_ppas(archive: LocalArchive, how: str) -> int:
 
 def _history(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:
     events = archive.history(args.archive, series=args.series, source=args.source)
+    names = _names_of(archive, args)
     if args.format == "json":
         common.print_json([asdict(event) for event in events])
         return 0
@@ -132,7 +133,7 @@ def _history(archive: LocalArchive, _settings: Settings, args: argparse.Namespac
                 event.version,
                 event.series,
                 event.architecture,
-                event.who,
+                names.get(event.who, event.who),
                 event.why,
             )
             for event in events
@@ -146,7 +147,11 @@ def _changes(archive: LocalArchive, _settings: Settings, args: argparse.Namespac
     if args.format == "json":
         common.print_json([asdict(one) for one in found])
         return 0
-    rows = [(moment_in_words(one.at), one.series, str(one.generation), one.what, one.by, one.why) for one in found]
+    names = _names_of(archive, args)
+    rows = [
+        (moment_in_words(one.at), one.series, str(one.generation), one.what, names.get(one.by, one.by), one.why)
+        for one in found
+    ]
     common.print_table(("WHEN (UTC)", "SERIES", "NUMBER", "WHAT", "WHO", "WHY"), rows)
     return 0
 
@@ -156,12 +161,25 @@ def _refusals(archive: LocalArchive, _settings: Settings, args: argparse.Namespa
     if args.format == "json":
         common.print_json([asdict(one) for one in found])
         return 0
+    names = _names_of(archive, args)
     rows = [
-        (moment_in_words(one.at), one.via, one.series, one.changes_name, one.signer or "-", one.reason)
+        (
+            moment_in_words(one.at),
+            one.via,
+            one.series,
+            one.changes_name,
+            names.get(one.signer, one.signer) or "-",
+            one.reason,
+        )
         for one in found
     ]
     common.print_table(("WHEN (UTC)", "BY", "SERIES", "UPLOAD", "SIGNED BY", "WHY NOT"), rows)
     return 0
+
+
+def _names_of(archive: LocalArchive, args: argparse.Namespace) -> dict[str, str]:
+    """Whose the uploaders' keys are, by fingerprint: people know each other by name."""
+    return {one.fingerprint: one.uid for one in archive.uploaders(args.archive)}
 
 
 def _copy(archive: LocalArchive, _settings: Settings, args: argparse.Namespace) -> int:

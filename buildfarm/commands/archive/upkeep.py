@@ -54,7 +54,10 @@ def _verify(archive: LocalArchive, _settings: Settings, args: argparse.Namespace
         common.print_json([vars(one) | {"address": str(one.address or "")} for one in found])
     else:
         _print_findings(found)
-        print("all is as it should be" if not found else "`buildfarm archive repair` mends what can be mended")
+        if not found:
+            print("all is as it should be")
+        elif any(one.repairable for one in found):
+            print("`buildfarm archive repair` mends what can be mended")
     return 1 if found else 0
 
 
@@ -71,7 +74,8 @@ def _repair(archive: LocalArchive, _settings: Settings, args: argparse.Namespace
 def _print_findings(found: Sequence[Finding]) -> None:
     for one in found:
         where = one.path or " ".join(word for word in (str(one.address or ""), one.series) if word)
-        print(f"{one.severity}: {one.kind}: {where}: {one.what}" + ("" if one.repairable else " (not repairable)"))
+        what = one.what if one.path and one.what.startswith(one.path) else f"{where}: {one.what}"
+        print(f"{one.severity}: {one.kind}: {what}" + ("" if one.repairable else " (not repairable)"))
         for affected in one.affected:
             print(f"  needed by {affected}")
 

@@ -105,7 +105,8 @@ def list_sources(
 ) -> list[Listed]:
     """Source publications by series and name, the newest last: quick, however many they are."""
     p, s = t.source_publications, t.series
-    query = sa.select(s.c.name, p.c.source, p.c.version, p.c.status, p.c.created_at).join(s)
+    since = sa.func.coalesce(p.c.ended_at, p.c.created_at)
+    query = sa.select(s.c.name, p.c.source, p.c.version, p.c.status, since).join(s)
     query = query.where(s.c.ppa_id == ppa.id, s.c.deleted_at.is_(None))
     if series:
         query = query.where(s.c.name == series)
