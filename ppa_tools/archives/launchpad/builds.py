@@ -79,7 +79,8 @@ class BuildReader:
         keys = iter(dict.fromkeys(one.key for one in publications))
         chunks = iter(lambda: [int(key) for key in islice(keys, CHUNK)], [])
         reads: list[Callable[[], Mapping[str, Summary]]] = [self._cancelled]
-        cancelled, *answers = in_parallel([*reads, *(partial(self._summaries_of, chunk) for chunk in chunks)])
+        reads += [partial(self._summaries_of, chunk) for chunk in chunks]
+        cancelled, *answers = in_parallel(reads)
         found = {key: summary for answer in answers for key, summary in answer.items()}
         return {key: cancelled.get(key, summary) for key, summary in found.items()}
 
