@@ -184,7 +184,9 @@ def _wait(run: Run, flights: list[Flight], total: int) -> list[Action]:
             flights += _ask_all(run, in_order(list(flight.waiting)), attempt=flight.asked + 1)
         if run.clock() >= deadline or (run.destination.is_immediate and not overdue):
             break
-    return _given_up(run, flights)
+    lost = _given_up(run, flights)
+    run.tell(Progress(Step.WAITING, total - len(lost), total))
+    return lost
 
 
 def _next_moment(run: Run, flights: Iterable[Flight], deadline: float) -> float:
@@ -242,8 +244,7 @@ def _land(run: Run, flight: Flight, rows: Rows) -> None:
         mine = rows.get((action.to_series, action.source), ())
         active = [row.version for row in mine if row.is_active]
         newer = [version for version in active if version_key(version) > version_key(action.version)]
-        gone_again = not flight.of_earlier_run and _came_and_went(rows, action, flight.at)
-        if action.version in active or gone_again:
+        if action.version in active:
             here.append(action)
         elif newer:
             overtaken[action] = newer[-1]

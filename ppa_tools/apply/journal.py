@@ -15,14 +15,14 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from ppa_tools.address import Address
 from ppa_tools.archives.door import DoorError
 from ppa_tools.archives.durable import write_durably
-from ppa_tools.plan.actions import Action
+from ppa_tools.plan.actions import Action, Kind
 
 COMPACT_BYTES = 1 << 18
 PLAIN_NAME = re.compile(r"[a-z]+")
@@ -220,12 +220,19 @@ def _lines_of(standings: Mapping[Item, Standing]) -> Iterable[bytes]:
 
 
 def _follow(standings: dict[Item, Standing], state: State, items: Iterable[Item], at: float, batch: str) -> None:
+    """Take an event in. A copy that has arrived vouches for all of its batch: it was taken."""
+    taken = set()
     for item in items:
         before = standings.get(item)
         if state is State.ASKING or before is None:
             standings[item] = Standing(state, at, batch)
-        else:
-            standings[item] = Standing(state, before.at, before.batch)
+            continue
+        standings[item] = Standing(state, before.at, before.batch)
+        if state is State.ARRIVED and before.state is State.ASKING and item.kind == Kind.COPY:
+            taken.add(before.batch)
+    if taken:
+        asking = [(item, one) for item, one in standings.items() if one.state is State.ASKING]
+        standings.update((item, replace(one, state=State.ASKED)) for item, one in asking if one.batch in taken)
 
 
 @contextlib.contextmanager
