@@ -229,6 +229,9 @@ make_environment() { # PYTHON
         fail "pip could not install requirements.lock" "mend what pip says above; nothing else was changed"
     timed "installing buildfarm itself, editable" pip_install --no-deps --no-build-isolation -e . ||
         fail "pip could not install the project" "mend what pip says above"
+    # man finds them beside a bin/ that is in PATH
+    timed "writing the manual pages of the PPA tools" .venv/bin/ppa manpage --directory .venv/share/man/man1 ||
+        fail "the manual pages could not be written" "mend what is said above"
     printf '%s\n' "$current" >"$stamp"
 }
 

@@ -178,10 +178,7 @@ def add_terms(parser: argparse.ArgumentParser) -> None:
     """How copies are made."""
     group = parser.add_argument_group("how to copy")
     group.add_argument(
-        "--with-binaries",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="copy what was built, too (the default)",
+        "--with-binaries", action="store_true", default=True, help="copy what was built, too (the default)"
     )
     group.add_argument(
         "--rebuild", dest="with_binaries", action="store_false", help="copy sources alone, to be built"

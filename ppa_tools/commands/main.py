@@ -1,4 +1,4 @@
-"""``ppa``: all commands as subcommands of one, and what is made of their parsers. Imports what is wanted."""
+"""``ppa``: all commands as subcommands of one. Imports what is wanted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ COMMANDS = ("copy", "sync", "list", "conflicts", "diff", "history", "rollback", 
 DESCRIPTION = """\
 Tools for PPAs, on Launchpad and in the embedded archive.
 
-Each command is there under its own name as well (ppa-copy); `ppa COMMAND --help` has its options, examples and
-exit statuses."""
+Each command is there under its own name as well (ppa-copy). `ppa COMMAND --help`
+has its options, examples and exit statuses."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +59,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(message=f"ppa {version('buildfarm')}\n")
+        print(f"ppa {version('buildfarm')}")
+        parser.exit()
 
 
 def _unknown(word: str) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ppa_tools.commands.command import Command
 from ppa_tools.commands.ends import EXIT_WORDS
+from ppa_tools.commands.output import moment_text
 
 ENVIRONMENT = (
     ("PPA_LOCAL_ARCHIVE", "the embedded archive's directory, where --local-archive does not name it"),
@@ -17,15 +18,17 @@ ENVIRONMENT = (
 )
 
 
-def manual_page(parser: argparse.ArgumentParser, command: Command | None, others: Sequence[str]) -> str:
-    """The manual page of a command; of ``ppa`` itself where ``command`` is None."""
-    return "".join(line + "\n" for line in _lines(parser, command, others))
+def manual_page(parser: argparse.ArgumentParser, command: Command | None, others: Sequence[str], at: float) -> str:
+    """The manual page of a command, dated ``at`` (UTC seconds); of ``ppa`` itself where ``command`` is None."""
+    return "".join(line + "\n" for line in _lines(parser, command, others, moment_text(at)[:10]))
 
 
-def _lines(parser: argparse.ArgumentParser, command: Command | None, others: Sequence[str]) -> Iterator[str]:
+def _lines(
+    parser: argparse.ArgumentParser, command: Command | None, others: Sequence[str], date: str
+) -> Iterator[str]:
     name = parser.prog
     summary = command.summary if command else "tools for PPAs, on Launchpad and in the embedded archive"
-    yield f'.TH {_quoted(name.upper())} 1 "" "PPA tools" "User Commands"'
+    yield f'.TH {_quoted(name.upper())} 1 {date} "PPA tools" "User Commands"'
     yield from (".SH NAME", rf"{_text(name)} \- {_text(summary)}")
     yield from (".SH SYNOPSIS", ".nf", *_synopsis(parser), ".fi")
     yield ".SH DESCRIPTION"

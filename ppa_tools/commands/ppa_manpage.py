@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
 from pathlib import Path
 
 from ppa_tools.commands.command import Command, Example
@@ -35,7 +37,8 @@ def page(name: str) -> str:
 
     command = None if name == "ppa" else load(name.removeprefix("ppa-"))
     others = [other for other in command_names() if other != name]
-    return manual_page(parser_of(name), command, others)
+    at = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())  # https://reproducible-builds.org
+    return manual_page(parser_of(name), command, others, at)
 
 
 COMMAND = Command(
