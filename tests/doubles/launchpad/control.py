@@ -65,7 +65,7 @@ class Control:
         """Deleted by somebody else: it is not among ``deletions``."""
         world = self._double.world
         publication = self._find(ppa, name, version, series)
-        world.delete(publication, publication.archive.owner, comment)
+        world.delete(publication, publication.archive.owner, comment, world.now())
         world.deletions.pop()
 
     def expire_files(self, ppa: str, name: str, version: str, *, binaries_only: bool = False) -> None:

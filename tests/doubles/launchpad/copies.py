@@ -137,7 +137,7 @@ def _after_rivals(world: World, target: Archive, one: SourcePublication, due: fl
     return max(due, *at) + world.settings.lock_retry_s if at else due
 
 
-def run_job(world: World, job: CopyJob) -> None:
+def run_job(world: World, job: CopyJob, now: float) -> None:
     """Try a copy; what is wrong stands in the job, and nowhere in the API."""
     try:
         source = newest(job.source, job.name, series=job.from_series, version=job.version)
@@ -151,7 +151,7 @@ def run_job(world: World, job: CopyJob) -> None:
     except CannotCopy as error:
         job.state, job.error = "failed", str(error)
         return
-    copy(world, job, source)
+    copy(world, job, source, now)
     job.state = "done"
 
 
@@ -211,7 +211,7 @@ def built_binaries(source: SourcePublication) -> list[BinaryRelease]:
     return list({one.binary.id: one.binary for one in source.binaries}.values())
 
 
-def copy(world: World, job: CopyJob, source: SourcePublication) -> None:
+def copy(world: World, job: CopyJob, source: SourcePublication, now: float) -> None:
     """Publish the source where it is not yet, and its binaries; have the missing builds made; move."""
     release, target = source.release, job.target
     there = newest(
@@ -223,22 +223,22 @@ def copy(world: World, job: CopyJob, source: SourcePublication) -> None:
             job.to_series,
             release,
             PENDING,
-            world.now(),
+            now,
             creator=job.requester,
             copied_from=source.archive,
         )
     if job.with_binaries:
         for binary in built_binaries(source):
-            world.publish_binary(there, binary, copied_from=source.archive)
-    create_missing_builds(world, there)
+            world.publish_binary(there, binary, now, copied_from=source.archive)
+    create_missing_builds(world, there, now)
     if release.restricted and not target.private:
         release.restricted = False
     if job.move:
         where = job.to_series + (f" in {target.reference}" if target is not source.archive else "")
-        world.delete(source, job.requester, f"Moved to {where}", job.request)
+        world.delete(source, job.requester, f"Moved to {where}", now, job.request)
 
 
-def create_missing_builds(world: World, publication: SourcePublication) -> None:
+def create_missing_builds(world: World, publication: SourcePublication, now: float) -> None:
     """A build for each architecture of the PPA that has neither binaries nor a build there."""
     release, archive = publication.release, publication.archive
     have = {
@@ -258,7 +258,7 @@ def create_missing_builds(world: World, publication: SourcePublication) -> None:
     series: Series = world.series[publication.series]
     for architecture in archive.architectures:
         if architecture in series.architectures and architecture not in have:
-            world.new_build(release, archive, publication.series, architecture, world.now())
+            world.new_build(release, archive, publication.series, architecture, now)
             if only_all:
                 return
 

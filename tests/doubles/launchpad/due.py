@@ -10,23 +10,22 @@ from tests.doubles.launchpad.world import World
 
 
 def settle(world: World, *, everything: bool = False) -> None:
-    """Let happen what is due by now; with ``everything`` also what waits to be told, and at once."""
-    moved = True
+    """Let happen what is due by now, each at its own moment; with ``everything`` also what waits to be told."""
+    now, moved = world.now(), True
     while moved:
-        now = world.now()
-        moved = _publish(world, now, everything)
-        moved = _run_jobs(world, now, everything) or moved
+        moved = _run_jobs(world, now, everything)
         moved = _finish_builds(world, now, everything) or moved
-    _remove_files(world, world.now())
+        moved = _publish(world, now, everything) or moved
+    _remove_files(world, now)
 
 
 def _run_jobs(world: World, now: float, everything: bool) -> bool:
-    if not world.waiting_jobs:
-        return False
-    due = [one for one in world.waiting_jobs if everything or (one.due_at is not None and one.due_at <= now)]
-    for job in due:
+    moments = {job.id: now if everything or job.due_at is None else job.due_at for job in world.waiting_jobs}
+    due = [job for job in world.waiting_jobs if everything or (job.due_at is not None and job.due_at <= now)]
+    for job in sorted(due, key=lambda one: (moments[one.id], one.id)):
         world.waiting_jobs.remove(job)
-        run_job(world, job)
+        _publish(world, moments[job.id], everything)
+        run_job(world, job, moments[job.id])
     return bool(due)
 
 
@@ -35,10 +34,11 @@ def _finish_builds(world: World, now: float, everything: bool) -> bool:
     if delay_s is None and not everything:
         return False
     for build in list(world.builds.values()):
-        if build.state == NEEDS_BUILDING and (everything or build.created_at + (delay_s or 0) <= now):
+        at = min(now, build.created_at + (delay_s or 0)) if everything else build.created_at + (delay_s or 0)
+        if build.state == NEEDS_BUILDING and at <= now:
             for publication in build.archive.by_source.get(build.release.name, ()):
                 if publication.release is build.release and publication.series == build.series:
-                    world.set_build(build, BUILT, publication, now)
+                    world.set_build(build, BUILT, publication, at)
                     built = True
     return built
 
@@ -49,11 +49,11 @@ def _publish(world: World, now: float, everything: bool) -> bool:
         return False
     due = [one for one in world.pending if everything or one.created_at + (delay_s or 0) <= now]
     for one in due:
-        one.status, one.published_at = PUBLISHED, now
+        one.status, one.published_at = PUBLISHED, min(now, one.created_at + (delay_s or 0))
         world.changed(one)
     world.pending = [one for one in world.pending if one.status != PUBLISHED]
     for one in due:
-        world.dominate(one, now)
+        world.dominate(one, one.published_at or now)
     return bool(due)
 
 

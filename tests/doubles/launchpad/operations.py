@@ -278,7 +278,9 @@ class Operations:
                     raise Stop(
                         401, "(<SourcePackagePublishingHistory object>, 'requestDeletion', 'launchpad.Edit')"
                     )
-                self.world.delete(one, request.who, given.text("removal_comment") or "", request.number)
+                self.world.delete(
+                    one, request.who, given.text("removal_comment") or "", self.world.now(), request.number
+                )
                 return as_json(None)
         raise Stop(400, f"No such operation: {request.operation}")
 

@@ -58,7 +58,6 @@ def add_package(
         for architecture, state in states.items():
             world.set_build(world.new_build(release, archive, series, architecture, at), state, publication, at)
     for one in (publication, *publication.binaries):
-        one.created_at = at
         _enter(world, one, status, at, by, comment)
     return publication
 
@@ -87,7 +86,7 @@ def _share_binaries(world: World, publication: SourcePublication) -> None:
     for build in publication.release.builds:
         if build.state == BUILT:
             for binary in build.binaries:
-                world.publish_binary(publication, binary, copied_from=build.archive)
+                world.publish_binary(publication, binary, publication.created_at, copied_from=build.archive)
 
 
 def _enter(world: World, publication: Publication, status: str, at: float, by: str, comment: str) -> None:

@@ -158,7 +158,7 @@ class World:
         return one
 
     def publish_binary(
-        self, source: SourcePublication, binary: BinaryRelease, *, copied_from: Archive | None = None
+        self, source: SourcePublication, binary: BinaryRelease, now: float, *, copied_from: Archive | None = None
     ) -> list[BinaryPublication]:
         """Publish a .deb beside its source, ``all`` on each architecture, where it is not active already."""
         archive, available = source.archive, self.series[source.series].architectures
@@ -174,7 +174,7 @@ class World:
                 archive,
                 source.series,
                 PENDING,
-                self.now(),
+                now,
                 creator=source.creator,
                 copied_from=copied_from,
                 binary=binary,
@@ -215,7 +215,7 @@ class World:
                 continue
             build.binaries.append(BinaryRelease(self.new_id(), spec, build.release.version, own, build))
         for binary in build.binaries:
-            self.publish_binary(publication, binary)
+            self.publish_binary(publication, binary, now)
 
     def changed(self, publication: Publication) -> None:
         """What was written of it is no longer true."""
@@ -245,9 +245,8 @@ class World:
         self.ended.append(publication)
         self.oldest_ended = min(self.oldest_ended, at)
 
-    def delete(self, source: SourcePublication, by: str, comment: str, request: int = 0) -> None:
+    def delete(self, source: SourcePublication, by: str, comment: str, now: float, request: int = 0) -> None:
         """What ``requestDeletion`` does: the source and its active binaries go at once."""
-        now = self.now()
         self.end(source, DELETED, now, by=by, comment=comment)
         for one in source.binaries:
             if one.active:
