@@ -46,7 +46,7 @@ def _delete_chunk(run: Run, chunk: Sequence[Action], before: int, total: int) ->
 
 
 def _delete_together(run: Run, actions: Sequence[Action]) -> None:
-    """Have archives that can delete what they can in one go; what they do not take is asked for one by one."""
+    """Have archives that can delete what they can together; what they do not take is asked for one by one."""
     groups: dict[tuple[Address, str], list[Action]] = defaultdict(list)
     for action in actions:
         groups[action.archive, run.why or action.reason].append(action)
@@ -54,8 +54,8 @@ def _delete_together(run: Run, actions: Sequence[Action]) -> None:
         archive = run.archives[address]
         if isinstance(archive, DeletesTogether) and len(members) > 1:
             with contextlib.suppress(DoorError):
-                archive.ask_deletions([_publication(one) for one in members], why)
-                run.settle(members, Outcome.DONE)
+                gone = archive.ask_deletions([_publication(one) for one in members], why)
+                run.settle([one for one in members if one.key in gone], Outcome.DONE)
 
 
 def _publication(action: Action) -> Publication:

@@ -148,7 +148,10 @@ class Archive(Protocol):
 
 @runtime_checkable
 class DeletesTogether(Protocol):
-    """An archive that takes deletions in bulk, as the embedded one does; Launchpad has no form for it."""
+    """An archive that takes many deletions in less time: the embedded one in bulk, Launchpad several at once."""
 
-    def ask_deletions(self, publications: Sequence[Publication], why: str) -> None:
-        """Ask that sources go with their binaries. Raises as ``ask_deletion``; asking again for each is fine."""
+    def ask_deletions(self, publications: Sequence[Publication], why: str) -> frozenset[str]:
+        """Ask that sources go with their binaries; returns the keys of those that are sure to have gone.
+
+        Why others have not, ``ask_deletion`` tells for each. Raises as that does, where none was asked for.
+        """

@@ -145,8 +145,8 @@ class EmbeddedArchive:
         """Delete a source with its binaries, and publish; one that has ended is fine. Raises as ``ask_copies``."""
         self.ask_deletions([publication], why)
 
-    def ask_deletions(self, publications: Sequence[Publication], why: str) -> None:
-        """As ``ask_deletion``; each series is changed, and published, once."""
+    def ask_deletions(self, publications: Sequence[Publication], why: str) -> frozenset[str]:
+        """As ``ask_deletion``; each series is changed, and published, once. All of them go."""
         with self._asked("delete", changes=True):
             rows = self.archive.sources(self.address, names={one.source for one in publications})
             by_key = {str(row.id): row for row in rows}
@@ -158,6 +158,7 @@ class EmbeddedArchive:
                     active.setdefault(row.series, []).append(Wanted(row.source, row.version))
             for series, wanted in active.items():
                 self.archive.delete(self.address, series, wanted, by=self.by, why=why)
+        return frozenset(one.key for one in publications)
 
     def close(self) -> None:
         """Close the archive's history."""

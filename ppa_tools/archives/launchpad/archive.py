@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -31,6 +32,9 @@ from ppa_tools.publication import ACTIVE, Binary, Build, File, Publication, Seri
 
 BATCH_SIZE = 50
 """Launchpad looks the names of a batch up one after the other, within the time it has for a request."""
+
+WRITERS = 4
+"""As many changes are asked for at once, of things that have nothing to do with each other."""
 
 POCKET = "Release"
 """PPAs have no other."""
@@ -159,6 +163,24 @@ class LaunchpadArchive:
                 raise error from None
             if reading.publication(row).is_active:
                 raise
+
+    def ask_deletions(self, publications: Sequence[Publication], why: str) -> frozenset[str]:
+        """Ask for several deletions at once, and for no more when one fails; returns the keys of what has gone."""
+        self._client.sign_in()
+        trouble = threading.Event()
+
+        def ask(publication: Publication) -> str:
+            if trouble.is_set():
+                return ""
+            try:
+                self.ask_deletion(publication, why)
+            except DoorError:
+                trouble.set()
+                return ""
+            return publication.key
+
+        asked = in_parallel([partial(ask, one) for one in publications], workers=WRITERS)
+        return frozenset(filter(None, asked))
 
     def close(self) -> None:
         """Let go of idle connections; what shares them opens new ones."""

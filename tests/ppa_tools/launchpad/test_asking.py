@@ -199,3 +199,31 @@ def test_a_deletion_that_did_not_arrive_is_in_doubt(double: LaunchpadDouble, sou
         source.ask_deletion(first, "")
 
     assert double.deletions() == []
+
+
+def test_many_deletions_are_asked_for_at_once(double: LaunchpadDouble, opened: Open) -> None:
+    double.add_ppa("me/ppa")
+    double.add_packages({"ppa": "me/ppa", "name": f"pkg{n}", "version": "1"} for n in range(40))
+    ppa = opened("me/ppa")
+    publications = ppa.publications()
+
+    gone = ppa.ask_deletions(publications, "a test")
+
+    assert gone == {one.key for one in publications}
+    assert len(double.deletions()) == len(posts(double)) == 40
+
+
+def test_of_many_deletions_those_that_came_to_grief_are_told(double: LaunchpadDouble, opened: Open) -> None:
+    double.add_ppa("me/ppa")
+    double.add_packages({"ppa": "me/ppa", "name": f"pkg{n}", "version": "1"} for n in range(40))
+    ppa = opened("me/ppa")
+    publications = ppa.publications()
+    double.fault("cut-after", op="requestDeletion", at=5)
+    double.fault("cut-before", op="requestDeletion", at=10)
+
+    gone = ppa.ask_deletions(publications, "a test")
+
+    names = {one.source for one in publications if one.key in gone}
+    assert names == {one["source"] for one in double.deletions()}
+    assert 9 <= len(names) < 20, "no more are asked for once one is in doubt"
+    assert len(double.deletions()) == len(gone)
