@@ -170,3 +170,14 @@ def test_what_is_dumped_loads_as_the_same_world(double: LaunchpadDouble) -> None
     double.load(state)
     after = double.sources("me/trunk")
     assert [one | {"id": 0} for one in after] == [one | {"id": 0} for one in before]
+
+
+def test_what_is_for_all_architectures_is_built_once_and_published_on_each(
+    double: LaunchpadDouble, log_in: LogIn
+) -> None:
+    double.add_ppa("me/trunk", architectures=["amd64", "arm64"])
+    double.add_package("me/trunk", "words", "1", binaries=[{"package": "words", "architecture": "all"}])
+    (source,) = log_in("me").people("me").getPPAByName(name="trunk").getPublishedSources()
+    assert [one.arch_tag for one in source.getBuilds()] == ["amd64"]
+    published = [one.distro_arch_series_link.rpartition("/")[2] for one in source.getPublishedBinaries()]
+    assert published == ["amd64", "arm64"]

@@ -19,7 +19,6 @@ from tests.doubles.launchpad.model import (
     BinaryRelease,
     Build,
     CopyJob,
-    Series,
     SourcePublication,
 )
 from tests.doubles.launchpad.world import World
@@ -252,15 +251,11 @@ def create_missing_builds(world: World, publication: SourcePublication, now: flo
         for build in release.builds
         if build.archive is archive and (build.series == publication.series or build.state == BUILT)
     }
-    only_all = all(spec.architecture == "all" for spec in release.binaries)
-    if only_all and publication.binaries:
+    if have and all(spec.architecture == "all" for spec in release.binaries):
         return
-    series: Series = world.series[publication.series]
-    for architecture in archive.architectures:
-        if architecture in series.architectures and architecture not in have:
+    for architecture in world.to_build(release, archive, publication.series):
+        if architecture not in have:
             world.new_build(release, archive, publication.series, architecture, now)
-            if only_all:
-                return
 
 
 def builds_of_publication(publication: SourcePublication) -> list[Build]:

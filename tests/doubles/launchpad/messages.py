@@ -88,11 +88,11 @@ class Parameters:
         assert value is not None
         return value
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, *, otherwise: bool = False) -> bool:
         value = self._value(name)
         if value is not None and not isinstance(value, bool):
             raise Stop(400, f"{name}: got '{type(value).__name__}', expected bool: {value!r}")
-        return bool(value)
+        return otherwise if value is None else bool(value)
 
     def texts(self, name: str) -> list[Any]:
         """A list: in JSON, or as the parameter said several times."""

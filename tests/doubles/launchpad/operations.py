@@ -256,7 +256,8 @@ class Operations:
         given = Parameters(request.parameters)
         match request.method, request.operation:
             case "GET", "getPublishedBinaries":
-                rows = sorted((it for it in one.binaries if it.active), key=lambda it: it.id)
+                only_active = given.flag("active_binaries_only", otherwise=True)
+                rows = sorted((it for it in one.binaries if it.active or not only_active), key=lambda it: it.id)
                 return self.rows(request, rows, self.rendering.binary)
             case "GET", "getBuilds":
                 return self.rows(request, copies.builds_of_publication(one), self.rendering.build)

@@ -54,7 +54,7 @@ def add_package(
     if builds is None and release.builds:
         _share_binaries(world, publication)
     else:
-        states = builds if builds is not None else dict.fromkeys(archive.architectures, BUILT)
+        states = builds if builds is not None else dict.fromkeys(world.to_build(release, archive, series), BUILT)
         for architecture, state in states.items():
             world.set_build(world.new_build(release, archive, series, architecture, at), state, publication, at)
     for one in (publication, *publication.binaries):

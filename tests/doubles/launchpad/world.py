@@ -191,6 +191,13 @@ class World:
         archive.touch()
         return made
 
+    def to_build(self, release: Release, archive: Archive, series: str) -> list[str]:
+        """The architectures that a release is built on; what is only ``all`` is built once."""
+        allowed = [one for one in archive.architectures if one in self.series[series].architectures]
+        wanted = {spec.architecture for spec in release.binaries}
+        found = [one for one in allowed if "any" in wanted or one in wanted]
+        return found or (allowed[:1] if "all" in wanted else [])
+
     def new_build(self, release: Release, archive: Archive, series: str, architecture: str, now: float) -> Build:
         build = Build(self.new_id(), release, archive, series, architecture, NEEDS_BUILDING, now)
         self.builds[build.id] = build
