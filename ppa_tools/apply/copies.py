@@ -191,8 +191,9 @@ def _wait(run: Run, flights: list[Flight], total: int) -> list[Action]:
 
 def _next_moment(run: Run, flights: Iterable[Flight], deadline: float) -> float:
     """How long it is until something must be decided."""
-    settled = [flight.at + run.settle_s for flight in flights if not flight.certain]
-    return max(min([deadline, *settled]) - run.clock(), FIRST_LOOK_S)
+    now = run.clock()
+    settled = [flight.at + run.settle_s - now for flight in flights if not flight.certain]
+    return max(min([deadline - now, *(left_s for left_s in settled if left_s > 0)]), FIRST_LOOK_S)
 
 
 def _may_ask_again(run: Run, flight: Flight) -> bool:
@@ -242,9 +243,10 @@ def _land(run: Run, flight: Flight, rows: Rows) -> None:
     here, overtaken = [], {}
     for action in flight.waiting:
         mine = rows.get((action.to_series, action.source), ())
-        active = [row.version for row in mine if row.is_active]
-        newer = [version for version in active if version_key(version) > version_key(action.version)]
-        if action.version in active:
+        active = [row for row in mine if row.is_active]
+        came = [row.version for row in active if row.created_at is None or row.created_at >= flight.at]
+        newer = [version for version in came if version_key(version) > version_key(action.version)]
+        if any(row.version == action.version for row in active):
             here.append(action)
         elif newer:
             overtaken[action] = newer[-1]

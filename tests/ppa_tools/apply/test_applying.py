@@ -330,3 +330,21 @@ def test_few_looks_are_taken_at_what_takes_long(make: Make) -> None:
     before = stage.world.asked
     assert stage.apply(plan, limit_s=2700).exit_status == 0
     assert stage.world.asked - before < 65
+
+
+def test_a_batch_that_is_never_taken_is_not_asked_for_again_and_again(make: Make) -> None:
+    stage = make("a")
+    plan = sync_plan(stage.source, stage.destination)
+    asked = []
+
+    def breaks(batch: CopyBatch) -> None:
+        asked.append(batch)
+        raise Uncertain("the connection broke")
+
+    stage.destination.ask_copies = breaks  # type: ignore[method-assign]
+    before = stage.world.asked
+    report = stage.apply(plan, settle_s=60, limit_s=2700)
+    assert outcomes(report) == {"copy a": Outcome.UNKNOWN}
+    assert len(asked) == 3
+    assert stage.world.asked - before < 110
+    assert stage.open_items == {"a"}
