@@ -38,7 +38,7 @@ class Limits:
 
     ``read_s`` bounds every wait for the next bytes, ``whole_s`` the request with its body, and ``retrying_s`` all
     waits between the tries of one read. A connection idle for ``idle_s`` is not used again: what stands between
-    may have forgotten it.
+    may have forgotten it. Where nothing can be connected to, ``connecting_tries`` are enough.
     """
 
     connect_s: float = 10.0
@@ -47,6 +47,7 @@ class Limits:
     idle_s: float = 5.0
     answer_bytes: int = 64 << 20
     tries: int = 6
+    connecting_tries: int = 3
     first_wait_s: float = 0.5
     longest_wait_s: float = 20.0
     retrying_s: float = 90.0
@@ -132,8 +133,10 @@ class Session:
                 why, asked_to_wait = f"it answers {answer.status}", answer.retry_after_s
             except BrokenOff as error:
                 why = str(error)
+                if not error.sent:
+                    tries = min(tries, self.limits.connecting_tries)
             wait = asked_to_wait if asked_to_wait is not None else self._back_off(attempt)
-            if attempt == tries or waited + wait > self.limits.retrying_s:
+            if attempt >= tries or waited + wait > self.limits.retrying_s:
                 break
             waited += wait
             with self._lock:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
 from ppa_tools.address import parse_address
@@ -133,3 +137,50 @@ def test_what_it_has_cost_is_counted(double: LaunchpadDouble, opened: Open) -> N
     }
     assert ppa.stats.received_bytes == sum(one["size_bytes"] for one in requests)
     assert 0.1 <= ppa.stats.seconds < sum(one["seconds"] for one in requests), "what goes on at once counts once"
+
+
+def test_where_nothing_listens_is_told_soon() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    waits: list[float] = []
+    client = LaunchpadClient(find_instance(url), Login(), Limits(), sleep=waits.append)
+
+    with pytest.raises(Unreachable, match="nothing takes connections there"):
+        LaunchpadArchive(client, parse_address("ppa:me/ppa")).publications()
+    assert sum(waits) < 2
+
+
+@pytest.mark.parametrize(("idle_s", "connections"), [(0.0, 3), (60.0, 1)])
+def test_a_connection_that_was_idle_for_long_is_not_used_again(idle_s: float, connections: int) -> None:
+    accepted = []
+
+    class Empty(BaseHTTPRequestHandler):
+        """A Launchpad whose PPAs are all empty."""
+
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            accepted.append(self.client_address)
+            super().setup()
+
+        def do_GET(self) -> None:
+            body = b'{"start": 0, "total_size": 0, "entries": []}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Tell nobody."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Empty) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        client = LaunchpadClient(
+            find_instance(f"http://127.0.0.1:{server.server_port}"), Login(), Limits(idle_s=idle_s)
+        )
+        for _ in range(3):
+            assert LaunchpadArchive(client, parse_address("ppa:me/ppa")).publications() == ()
+        client.close()
+        server.shutdown()
+
+    assert len(accepted) == connections
