@@ -135,6 +135,25 @@ def test_files_are_what_is_said_of_them(backend: Backend, number: int) -> None:
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file.size_bytes, file.sha256)
 
 
+def test_what_has_ended_is_told_with_its_binaries_while_they_are_kept(backend: Backend) -> None:
+    archive = backend.ppa("trunk")
+    superseded = backend.put(archive)
+    deleted = backend.put(archive, "other")
+    backend.put(archive, version="1.0-2")
+    archive.ask_deletion(deleted, "a test")
+    backend.settle()
+    now = {one.key: one for one in archive.publications()}
+    for key, status in ((superseded.key, Status.SUPERSEDED), (deleted.key, Status.DELETED)):
+        one = now[key]
+        binaries = archive.binaries([one])[one.key]
+        assert {(its.version, its.index_architecture) for its in binaries} == {
+            ("1.0-1", name) for name in ARCHITECTURES
+        }
+        assert {its.status for its in binaries} == {status}
+        assert len(archive.binary_files([one])[one.key]) == len(ARCHITECTURES)
+        assert {build.state for build in archive.builds([one])[one.key]} == {BuildState.BUILT}
+
+
 def test_files_that_are_no_longer_kept_are_not_told(backend: Backend) -> None:
     archive = backend.ppa("trunk")
     one = backend.put(archive)
