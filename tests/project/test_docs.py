@@ -15,6 +15,9 @@ import pytest
 
 from buildfarm.cli import COMMANDS
 from buildfarm.settings import Settings, load_settings
+from ppa_tools.commands.ends import EXIT_WORDS
+from ppa_tools.commands.main import COMMANDS as TOOLS
+from ppa_tools.commands.main import load as load_tool
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/*.md")])
@@ -36,6 +39,15 @@ def said_commands(text: str) -> Iterator[list[str]]:
             yield shlex.split(found[2].rstrip())
         except ValueError:
             yield found[2].split()
+
+
+def said_tools(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Every ``ppa-COMMAND ...`` and ``ppa COMMAND ...`` that the text gives: its name, and words."""
+    for found in re.finditer(r"(?:^|[\s`(]|bin/)ppa(?:-| +)([a-z]+)\b([^\n|`#]*)", code(text), re.MULTILINE):
+        try:
+            yield found[1], shlex.split(found[2])
+        except ValueError:
+            yield found[1], found[2].split()
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -88,6 +100,31 @@ def test_every_command_and_option_is_in_the_reference(command: str) -> None:
     parser = parser_of(command)
     assert {option for option in options_of(parser) - {"--help"} if option not in section[0]} == set()
     assert {action for action in actions_of(parser) if action not in section[0]} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_ppa_tool_that_a_page_gives_exists(page: Path) -> None:
+    for name, words in said_tools(page.read_text()):
+        assert name in TOOLS, f"ppa-{name}"
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert options <= options_of(load_tool(name).parser()), f"ppa-{name} {' '.join(words)}"
+
+
+@pytest.mark.parametrize("name", sorted({*TOOLS} - {"completion", "manpage"}))
+def test_every_ppa_tool_and_option_is_in_the_reference(name: str) -> None:
+    page = (ROOT / "docs" / "reference" / "ppa-tools.md").read_text()
+    section = re.search(rf"^### `ppa-{name}`$.*?(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section, f"no section for ppa-{name}"
+    told = section[0] + page.partition("\n## Commands\n")[0].partition("\n## What all commands take\n")[2]
+    assert {option for option in options_of(load_tool(name).parser()) - {"--help"} if option not in told} == set()
+
+
+def test_the_reference_has_every_exit_status_of_the_ppa_tools() -> None:
+    page = (ROOT / "docs" / "reference" / "ppa-tools.md").read_text()
+    table = dict(re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE))
+    assert {status: words.replace("`", "") for status, words in table.items()} == {
+        str(int(status)): words for status, words in EXIT_WORDS.items()
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
