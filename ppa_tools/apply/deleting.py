@@ -53,9 +53,12 @@ def _delete_together(run: Run, actions: Sequence[Action]) -> None:
     for (address, why), members in groups.items():
         archive = run.archives[address]
         if isinstance(archive, DeletesTogether) and len(members) > 1:
+            gone: frozenset[str] = frozenset()
             with contextlib.suppress(DoorError):
                 gone = archive.ask_deletions([_publication(one) for one in members], why)
-                run.settle([one for one in members if one.key in gone], Outcome.DONE)
+            run.settle([one for one in members if one.key in gone], Outcome.DONE)
+            if doubtful := [one for one in members if one.key not in gone]:
+                run.settle(_gone(run, doubtful), Outcome.DONE)
 
 
 def _publication(action: Action) -> Publication:

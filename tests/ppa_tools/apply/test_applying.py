@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -348,3 +348,20 @@ def test_a_batch_that_is_never_taken_is_not_asked_for_again_and_again(make: Make
     assert len(asked) == 3
     assert stage.world.asked - before < 110
     assert stage.open_items == {"a"}
+
+
+def test_deletions_that_are_asked_for_together_are_looked_for_before_any_is_asked_for_again(make: Make) -> None:
+    stage = make("a")
+    for name in ("gone", "lost", "never"):
+        stage.destination.upload("noble", Release(name, "1.0-1"))
+
+    def half(publications: Sequence[Publication], why: str) -> frozenset[str]:
+        """One goes and is told, one goes and its answer is lost, one is not asked for."""
+        for one in publications[:2]:
+            stage.destination.ask_deletion(one, why)
+        return frozenset({publications[0].key})
+
+    stage.destination.ask_deletions = half  # type: ignore[attr-defined]
+    report = stage.apply(sync_plan(stage.source, stage.destination))
+    assert report.exit_status == 0
+    assert set(stage.destination.taken.values()) == {1}
