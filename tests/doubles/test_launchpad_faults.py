@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -113,3 +115,13 @@ def test_an_entry_that_is_known_is_not_sent_again(double: LaunchpadDouble) -> No
     first = requests.get(url)
     assert requests.get(url, headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
     assert first.json()["http_etag"] == first.headers["ETag"]
+
+
+def test_a_connection_that_is_silent_too_long_is_closed(double: LaunchpadDouble) -> None:
+    double.set(idle_s=0.05)
+    connection = http.client.HTTPConnection(urlsplit(double.url).netloc, timeout=10)
+    connection.request("GET", "/devel/ubuntu")
+    connection.getresponse().read()
+    assert connection.sock.recv(1) == b""
+    connection.close()
+    double.set(idle_s=None)

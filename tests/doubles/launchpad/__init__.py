@@ -1,7 +1,7 @@
 """A double of Launchpad's web service over loopback HTTP, in a process of its own; README.md says how it is used.
 
-It follows what Launchpad's own code says (``lp.soyuz``, ``lp.services``, ``lazr.restful``, ``lazr.batchnavigator``)
-and from what the real launchpadlib sends. It models:
+It follows what Launchpad's own code says (``lp.soyuz``, ``lp.services``, ``lazr.restful``,
+``lazr.batchnavigator``), and what the real launchpadlib sends. It models:
 
 - Service roots ``devel``, ``1.0`` and ``beta``; the WADL that launchpadlib brings, with what ``devel`` has
   besides (copyPackage, copyPackages, getByReference, total_size_link); entries with ETags and 304;

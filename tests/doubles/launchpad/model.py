@@ -242,7 +242,8 @@ class Settings:
     """How long things take, in seconds; None means: until the test says so (``settle``).
 
     ``lock_retry_s`` is how long a copy waits for another of the same source and version to the same archive.
-    ``files_kept_s`` is how long the files of what was superseded or deleted stay.
+    ``files_kept_s`` is how long the files of what was superseded or deleted stay. ``idle_s`` is how long a
+    connection may be silent before it is closed.
     """
 
     latency_s: float = 0.0
@@ -251,3 +252,4 @@ class Settings:
     build_delay_s: float | None = None
     lock_retry_s: float = 0.0
     files_kept_s: float = 7 * 86400.0
+    idle_s: float | None = None

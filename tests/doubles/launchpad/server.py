@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from socket import SO_LINGER, SOL_SOCKET
+from socket import SO_LINGER, SOL_SOCKET, socket
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -188,6 +188,7 @@ class Handler(BaseHTTPRequestHandler):
                 logged.fault = fault.kind
             double.log.append(logged)
             latency_s = double.world.settings.latency_s
+            self.connection.settimeout(double.world.settings.idle_s)
         if latency_s:
             time.sleep(latency_s)
         answer = self._answer(request, fault)
@@ -276,6 +277,10 @@ class Server(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.double = Double(self.url)
+
+    def shutdown_request(self, request: socket | tuple[bytes, socket]) -> None:
+        """Close without saying goodbye first: what is cut ends with a reset."""
+        self.close_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients may go when they like; anything else is a fault of the double, and must be seen."""
