@@ -192,13 +192,12 @@ class Handler(BaseHTTPRequestHandler):
         if latency_s:
             time.sleep(latency_s)
         answer = self._answer(request, fault)
-        logged.who = request.who
+        logged.who, logged.seconds = request.who, time.monotonic() - began
         if answer is None:
             self._drop(fault)
         else:
             logged.status, logged.size_bytes = answer.status, len(answer.body)
             self._send(answer, fault)
-        logged.seconds = time.monotonic() - began
         return None
 
     def _answer(self, request: Request, fault: Fault | None) -> Answer | None:
