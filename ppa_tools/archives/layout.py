@@ -44,6 +44,12 @@ class Layout:
         """What a plain web server may be pointed at; private PPAs lie apart."""
         return self.root / ("private" if private else "public")
 
+    @property
+    def closed(self) -> tuple[Path, ...]:
+        """What other users of the machine may not enter: files of private PPAs lie there."""
+        rooms = (self.incoming, self.incoming_binaries, self.block_caches, self.contents_rooms)
+        return (self.pool.root, self.served_root(private=True), *rooms)
+
     def served(self, address: Address, *, private: bool) -> Path:
         """The directory of a PPA as it is served, with dists/ and pool/."""
         return self.served_root(private=private) / address.owner / address.name

@@ -138,9 +138,11 @@ class LocalArchive:
         self.incoming = self._layout.incoming
         self.incoming_binaries = self._layout.incoming_binaries
         with explained(root):
+            root.mkdir(parents=True, exist_ok=True)
             self._history = h.History(database) if database else h.open_history(self._layout.history_file)
-            for directory in (self._pool.root, self.incoming, self.incoming_binaries, root / "public"):
-                directory.mkdir(parents=True, exist_ok=True)
+            for directory in self._layout.closed:
+                directory.mkdir(mode=0o700, exist_ok=True)
+            self._layout.served_root(private=False).mkdir(exist_ok=True)
         self._publishing = Publishing(self._history, self._layout, clock, keep_by_hash_s)
 
     def close(self) -> None:

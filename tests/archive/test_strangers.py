@@ -7,6 +7,7 @@ import ftplib
 import gzip
 import hashlib
 import socket
+import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +167,13 @@ def test_a_package_whose_headers_nest_without_end_is_refused(tmp_path: Path) -> 
             deb.write(data + b"\n" * (len(data) % 2))
     with pytest.raises(UploadRefused, match="is no Debian package"):
         read_deb_control(path)
+
+
+def test_other_users_of_the_machine_reach_what_is_public_alone(uploads: Uploads) -> None:
+    root = uploads.home / "archive"
+    closed = ("blobs", "private", "incoming", "incoming-binaries", "dropboxes", "index-blocks", "history.sqlite")
+    assert [name for name in closed if (root / name).stat().st_mode & 0o077] == []
+    assert stat.S_IMODE((root / "public").stat().st_mode) == 0o755
 
 
 def test_silent_connections_keep_nobody_out(uploads: Uploads, signer: Signer, tmp_path: Path) -> None:

@@ -115,8 +115,10 @@ class History:
 
 
 def open_history(file: Path) -> History:
-    """The history in a SQLite file, which is made when missing."""
+    """The history in a SQLite file, which is made when missing, for its owner alone."""
     file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        file.touch(mode=0o600)
     return History(f"sqlite:///{file}")
 
 
