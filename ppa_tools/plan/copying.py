@@ -12,7 +12,7 @@ from ppa_tools.plan.rules import why_not, why_not_there, why_too_low
 from ppa_tools.publication import Side
 
 SEVERAL_SERIES = (
-    "Launchpad copies a package to one series after the other, and waits minutes in between when they get in "
+    "Launchpad copies a version to one series after the other, and waits minutes in between when they get in "
     "each other's way"
 )
 
@@ -32,7 +32,7 @@ def plan_copy(
         actions += [*_departures(chosen.picks, actions, source), *_moved_earlier(chosen.missing, theirs)]
     series = {action.to_series for action in actions}
     notes = list(chosen.notes)
-    spread = Counter(action.source for action in actions if action.kind is Kind.COPY)
+    spread = Counter((action.source, action.version) for action in actions if action.kind is Kind.COPY)
     if destination.address.backend == "ppa" and any(count > 1 for count in spread.values()):
         notes.append(SEVERAL_SERIES)
     held = sum(one.is_active and one.series in series for one in destination.publications)
