@@ -138,7 +138,8 @@ class LaunchpadArchive:
             names = [one.source for one in batch.copies]
             chunks = [names[at : at + BATCH_SIZE] for at in range(0, len(names), BATCH_SIZE)]
             forms = [{"ws.op": "copyPackages", **common, "source_names": chunk} for chunk in chunks]
-            self._ask_each(forms, f"copy {len(names)} packages from {batch.source} to {self.address}")
+            what = names[0] if len(names) == 1 else f"{len(names)} packages"
+            self._ask_each(forms, f"copy {what} from {batch.source} to {self.address}")
             return
         forms = [
             {"ws.op": "copyPackage", **common, "source_name": one.source, "version": one.version}

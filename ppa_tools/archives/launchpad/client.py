@@ -58,12 +58,16 @@ class LaunchpadClient:
             self.session.token = self._login.sign_in(self.instance)
 
     def reading(self, read: Callable[[], T]) -> T:
-        """What ``read`` returns; where nobody may read it without a login, one that is remembered is used."""
+        """What ``read`` returns; where nobody may read it without a login, one is found, or asked for."""
         try:
             return read()
-        except NoRights:
-            if self.session.token is not None or not self._sign_in_quietly():
+        except NoRights as error:
+            if self.session.token is not None:
                 raise
+            try:
+                self.sign_in()
+            except NoRights:
+                raise error from None  # it says what cannot be read, and what to do
         return read()
 
     def entry(self, url: str, *, kind: str, doing: str, stats: Stats) -> Row:
@@ -132,12 +136,6 @@ class LaunchpadClient:
     def close(self) -> None:
         """Let go of connections."""
         self.session.close()
-
-    def _sign_in_quietly(self) -> bool:
-        with self._lock:
-            if self.session.token is None and self.instance.is_safe:
-                self.session.token = self._login.remembered(self.instance)
-            return self.session.token is not None
 
 
 def _others(address: Address, names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ppa_tools.address import Address
-from ppa_tools.archives.door import DoorError
+from ppa_tools.archives.door import NotThere
 from ppa_tools.archives.launchpad.archive import LaunchpadArchive
 from ppa_tools.archives.launchpad.client import LaunchpadClient
 from ppa_tools.archives.launchpad.credentials import Login, Token, someone_is_there
@@ -34,11 +34,11 @@ _clients_lock = threading.Lock()
 
 
 def open_launchpad(address: Address, options: Options) -> LaunchpadArchive:
-    """A PPA of Launchpad; nothing is asked yet. Raises DoorError for no instance, NoRights for bad credentials."""
+    """A PPA of Launchpad; nothing is asked yet. Raises NotThere for no instance, NoRights for bad credentials."""
     try:
         instance = find_instance(options.instance)
     except ValueError as error:
-        raise DoorError(str(error)) from error
+        raise NotThere(str(error)) from error
     login = Login(options.environment, interactive=someone_is_there())
     with _clients_lock:
         key = (instance, login.at_hand())
