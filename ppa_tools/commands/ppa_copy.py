@@ -14,6 +14,7 @@ from ppa_tools.commands.filtering import check_series
 from ppa_tools.commands.indexes import add_base, readable_indexes
 from ppa_tools.commands.session import session
 from ppa_tools.plan.choosing import Missing, Selection
+from ppa_tools.publication import Side
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         sides = both_sides(source, destination, source_past=past)
         check_series(args.from_series, sides[0].series, str(args.source))
         try:
-            pairs = pair_series(sides[0], args.from_series, args.to_series)
+            pairs = pair_series(sides[0], _from_series(args, sides[0]), args.to_series)
         except ChoiceError as error:
             raise usage_error(str(error)) from error
         chosen = choose(sides[0], selection, pairs)
@@ -71,6 +72,14 @@ def run(args: argparse.Namespace) -> int:
         facts, mine = gather(company.chosen.picks, source, destination, sides, terms)
         plan = company.explain(plan_copy(company.chosen, mine, sides[1], facts, terms, move=args.move))
         return carry_out(plan, guards(plan), opened, args)
+
+
+def _from_series(args: argparse.Namespace, side: Side) -> list[str]:
+    """The series that were named; or, of packages that were named, those they are in."""
+    if args.from_series or args.to_series or args.include or args.all:
+        return list(args.from_series)
+    names = {one.source for one in args.packages}
+    return sorted({one.series for one in side.publications if one.source in names})
 
 
 def refuse_missing(missing: tuple[Missing, ...]) -> None:

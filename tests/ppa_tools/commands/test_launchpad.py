@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ppa_tools.address import Address
+from ppa_tools.archives.local import LocalArchive
 from tests.doubles.launchpad import LaunchpadDouble
-from tests.ppa_tools.commands.conftest import Shell
+from tests.ppa_tools.commands.conftest import BIN, Shell
 
 COPY = ("ppa-copy", "ppa:me/trunk", "ppa:me/stable")
 
@@ -147,3 +151,37 @@ def test_what_two_ppas_break_in_each_other_is_proved(shell: Shell, double: Launc
     assert [(one["package"], one["fine_in"]) for one in told["broken"]] == [("app", ["ppa:me/trunk"])]
     assert {one["package"] for one in told["conflicts"]} == {"deep", "libdeep"}
     assert "csv" in shell(*words, "--format", "csv", status=2).err
+
+
+def test_an_interrupted_run_is_taken_up_by_the_same_command(shell: Shell, double: LaunchpadDouble) -> None:
+    double.set(copy_delay_s=3600)
+    words = [BIN / COPY[0], *COPY[1:], "hello", "--yes"]
+    with subprocess.Popen(words, env=shell.environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("waiting:"):
+                process.send_signal(signal.SIGINT)
+                break
+        told = process.stderr.read()
+        assert process.wait(timeout=30) == 130
+    assert "Give the same command again to go on" in told
+    assert "Traceback" not in told
+    double.settle()
+    shell(*COPY, "hello", "--yes")
+    assert asked(double) == ["copyPackages"]
+
+
+def test_packages_come_from_launchpad_to_the_embedded_archive(
+    shell: Shell, double: LaunchpadDouble, tmp_path: Path
+) -> None:
+    archive = LocalArchive(tmp_path / "archive", url="http://archive.example")
+    archive.ensure_ppa(Address("local", "me", "mirror"), series=["noble"], architectures=["amd64"])
+    mirrored = Shell(shell.directory, {**shell.variables, "PPA_LOCAL_ARCHIVE": str(archive.root)})
+    mirrored("ppa-copy", "ppa:me/trunk", "local:me/mirror", "hello", "--yes")
+    said = mirrored("ppa-list", "local:me/mirror", "--builds")
+    assert "amd64: built" in said.out
+    assert "0 differences" in mirrored("ppa-diff", "ppa:me/trunk", "local:me/mirror").err
+    said = mirrored("ppa-copy", "local:me/mirror", "ppa:me/stable", "hello", "--yes", status=1)
+    assert "--rebuild uploads the source" in said.out
+    archive.stop_agents()
+    archive.close()
