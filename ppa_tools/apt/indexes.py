@@ -37,6 +37,7 @@ TEXT_LIMIT_BYTES = 2 << 30
 READING_ON_DISK = ("zst", "gz", "xz", PLAIN)
 READING_FROM_AFAR = ("xz", "zst", "gz", PLAIN)
 CAT_FILE = "/usr/lib/apt/apt-helper"
+PACKED = (".lz4", ".gz", ".xz", ".zst", ".bz2", ".lzma")
 CAT_TIMEOUT_S = 120.0
 READERS = 8
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -151,7 +152,7 @@ class Reader:
         if repository.lists:
             for architecture in architectures:
                 for file in lists_of(repository, architecture):
-                    yield IndexText(architecture, str(file), _unpack_list(file))
+                    yield IndexText(architecture, str(file), read_index(file))
             return
         release = self.read_release(repository)
         for component in repository.components:
@@ -219,8 +220,10 @@ def merge_holdings(those: Iterable[Holdings]) -> Holdings:
     return Holdings(binaries, sources)
 
 
-def _unpack_list(file: Path) -> str:
-    """The text of one of apt's own lists; apt unpacks it, which compresses in its own ways."""
+def read_index(file: Path) -> str:
+    """The text of a file below apt's lists; one that is packed is unpacked by apt, which packs in its own ways."""
+    if not file.name.endswith(PACKED):
+        return file.read_text(encoding="utf-8", errors="replace")
     argv = [CAT_FILE, "cat-file", str(file)]
     try:
         done = subprocess.run(

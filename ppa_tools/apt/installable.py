@@ -1,8 +1,9 @@
 """What of several PPAs put together could no longer be installed or built, proved by apt's own solver.
 
-1. All packages are simulated in sets; of a set that fails the packages that apt names are tried apart from the
-   others, and what is left is halved, down to the packages that fail alone: the culprits.
-2. Each culprit is tried with each single PPA that has it. Where it could be installed with one, putting them
+1. All packages are simulated in sets. Of a set that fails apt names those that it could not install, and what
+   hangs on them follows (``ppa_tools.apt.inference``); the others are tried again. Where nothing follows the set
+   is halved, down to the packages that fail alone.
+2. What cannot be installed is tried with each single PPA that has it. Where it could be with one, putting them
    together broke it; where it could not with any, it was broken before, which is told apart.
 
 Packages that conflict with each other are no trouble: each of them can be installed.
@@ -10,7 +11,6 @@ Packages that conflict with each other are no trouble: each of them can be insta
 
 from __future__ import annotations
 
-import functools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -18,16 +18,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ppa_tools.apt.conflicting import Pin
-from ppa_tools.apt.indexes import IndexText, Reader, lists_of, scan
+from ppa_tools.apt.indexes import IndexText, Reader, lists_of, read_index, scan
+from ppa_tools.apt.inference import Inference
 from ppa_tools.apt.relations import parse_relations
 from ppa_tools.apt.repositories import Repository
 from ppa_tools.apt.root import AptRoot, Candidate, Laid, Simulated
 from ppa_tools.apt.stanzas import SOURCE, BinaryPackage, Holdings
+from ppa_tools.apt.universe import Layer, Universe, keep_all
 from ppa_tools.apt.unmet import Unmet
+from ppa_tools.debversion import version_key
 
-SET_SIZE = 400
+SET_SIZE = 1500
 WORKERS = 2
-EXPLAINED_AT_MOST = 200
+EXPLAINING_AT_MOST = 500
+NOT_GOING_TO_BE = "it is not going to be installed"
 DEPTH = 4
 
 Simulate = Callable[[Sequence[str]], Simulated]
@@ -86,30 +90,39 @@ def find_broken(
     architectures = (architecture, *foreign)
     with tempfile.TemporaryDirectory(prefix="ppa-apt-") as name:
         room = Path(name)
-        laid = {one: lay_out(reader, one, architectures, _new(room / f"{at}")) for at, one in enumerate(ppas)}
+        laid = [lay_out(reader, one, architectures, _new(room / f"{at}")) for at, one in enumerate(ppas)]
         below = [
             lay_out(reader, one, architectures, _new(room / f"base-{at}"), sources=False)
             for at, one in enumerate(base)
         ]
-        holdings = {one: _holdings(laid[one], architecture) for one in ppas}
-        merged = AptRoot(_new(room / "merged"), [*laid.values(), *below], architectures, pins)
-        search = _Search(merged, holdings, architecture, build, progress)
-        broken = search.run()
-        for at, one in enumerate(ppas):
-            suspects = [each for each in broken if each.name in search.names(one, is_source=each.is_source)]
+        layers = _Layers(architecture)
+        merged = _Search(AptRoot(_new(room / "merged"), [*laid, *below], architectures, pins), laid, below, layers)
+        merged.infers = not pins  # which are apt's own affair
+        names, sources = merged.packages(), merged.sources() if build else []
+        total = len(names) + len(sources)
+        tell = _Counter(lambda done: progress(done, total))
+        broken = merged.explained(merged.failing_packages(names, tell), is_source=False)
+        broken += merged.explained(merged.failing_sources(sources, tell), is_source=True)
+        simulations = merged.simulations
+        for at, one in enumerate(laid):
+            held = {False: set(layers.names(one)), True: {each.source for each in layers.holdings(one).sources}}
+            suspects = [each for each in broken if each.name in held[each.is_source]]
             if suspects:
-                alone = AptRoot(_new(room / f"alone-{at}"), [laid[one], *below], architectures)
-                fine = search.fine_alone(alone, suspects)
+                root = AptRoot(_new(room / f"alone-{at}"), [one, *below], architectures)
+                alone = _Search(root, [one], below, layers)
+                failing = {
+                    False: alone.failing_packages([each.name for each in suspects if not each.is_source]),
+                    True: alone.failing_sources([each.name for each in suspects if each.is_source]),
+                }
+                fine = {each for each in suspects if each.name not in failing[each.is_source]}
+                label = str(one.repository)
                 broken = [
-                    replace(each, fine_in=(*each.fine_in, str(one))) if each in fine else each for each in broken
+                    replace(each, fine_in=(*each.fine_in, label)) if each in fine else each for each in broken
                 ]
-        return Verdict(
-            architecture,
-            tuple(one for one in broken if one.fine_in),
-            tuple(one for one in broken if not one.fine_in),
-            search.tested,
-            search.simulations,
-        )
+                simulations += alone.simulations
+        by_merge = tuple(each for each in broken if each.fine_in)
+        before = tuple(each for each in broken if not each.fine_in)
+        return Verdict(architecture, by_merge, before, total, simulations)
 
 
 def lay_out(
@@ -127,116 +140,121 @@ def lay_out(
     return Laid(repository, {name: tuple(those) for name, those in files.items()}, its_sources)
 
 
-class _Search:
-    """One search on the merged root."""
+class _Layers:
+    """What repositories that were laid out hold, scanned once, and only when it is asked for."""
 
-    def __init__(
-        self,
-        merged: AptRoot,
-        holdings: Mapping[Repository, Holdings],
-        architecture: str,
-        build: bool,
-        progress: Callable[[int, int], None],
-    ) -> None:
-        self._merged, self._holdings, self._architecture = merged, holdings, architecture
-        self._build, self._progress = build, progress
-        self._done = 0
-        self.tested = 0
+    def __init__(self, architecture: str) -> None:
+        self.architecture = architecture
+        self._holdings: dict[Repository, Holdings] = {}
+        self._layers: dict[Repository, Layer] = {}
+
+    def holdings(self, laid: Laid) -> Holdings:
+        if laid.repository not in self._holdings:
+            files = [(self.architecture, file) for file in laid.packages.get(self.architecture, ())]
+            files += [(SOURCE, file) for file in laid.sources]
+            texts = (IndexText(name, str(laid.repository), read_index(file)) for name, file in files)
+            self._holdings[laid.repository] = scan(texts)
+        return self._holdings[laid.repository]
+
+    def packages(self, laid: Laid) -> Sequence[BinaryPackage]:
+        return self.holdings(laid).binaries.get(self.architecture, ())
+
+    def names(self, laid: Laid) -> Iterator[str]:
+        return (one.package for one in self.packages(laid))
+
+    def layer(self, laid: Laid) -> Layer:
+        if laid.repository not in self._layers:
+            self._layers[laid.repository] = Layer(self.packages(laid))
+        return self._layers[laid.repository]
+
+
+class _Counter:
+    """Counts what is done, and tells it on."""
+
+    def __init__(self, told: Callable[[int], None]) -> None:
+        self._told, self._done = told, 0
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        self._told(self._done)
+
+
+class _Search:
+    """A root of apt's, and what is searched for in it: the packages of ``laid``, which lie on ``below``."""
+
+    def __init__(self, root: AptRoot, laid: Sequence[Laid], below: Sequence[Laid], layers: _Layers) -> None:
+        self._root, self._laid, self._below, self._layers = root, laid, below, layers
+        self._inference: Inference | None = None
+        self.infers = True
         self.simulations = 0
 
-    def run(self) -> list[Broken]:
-        binaries = _first_of_each(
-            one for held in self._holdings.values() for one in held.binaries.get(self._architecture, ())
-        )
-        sources = sorted({one.source for held in self._holdings.values() for one in held.sources})
-        sources = [] if not self._build else sources
-        self.tested = len(binaries) + len(sources)
-        broken = self._explained(list(compatible_sets(binaries)), self._merged.simulate_install, is_source=False)
-        return broken + self._explained(list(_pieces(sources)), self._merged.simulate_build_dep, is_source=True)
+    def packages(self) -> list[str]:
+        return list(dict.fromkeys(name for one in self._laid for name in self._layers.names(one)))
 
-    @functools.cache  # noqa: B019 (a search lives as long as one call)
-    def names(self, repository: Repository, *, is_source: bool) -> frozenset[str]:
-        held = self._holdings[repository]
-        if is_source:
-            return frozenset(one.source for one in held.sources)
-        return frozenset(one.package for one in held.binaries.get(self._architecture, ()))
+    def sources(self) -> list[str]:
+        return sorted({one.source for laid in self._laid for one in self._layers.holdings(laid).sources})
 
-    def fine_alone(self, root: AptRoot, suspects: Sequence[Broken]) -> list[Broken]:
-        failing = set[tuple[str, bool]]()
-        for is_source, simulate in ((False, root.simulate_install), (True, root.simulate_build_dep)):
-            names = [one.name for one in suspects if one.is_source == is_source]
-            failing |= {(name, is_source) for name in self._failing(_pieces(names), simulate)}
-        return [one for one in suspects if (one.name, one.is_source) not in failing]
+    def failing_packages(
+        self, names: Sequence[str], done: Callable[[int], None] = lambda _count: None
+    ) -> dict[str, Simulated]:
+        wanted = set(names)
+        packages = {
+            one.package: one for laid in self._laid for one in self._layers.packages(laid) if one.package in wanted
+        }
+        return self._failing(compatible_sets(packages), self._root.simulate_install, done, is_source=False)
 
-    def _explained(self, sets: Sequence[Sequence[str]], simulate: Simulate, *, is_source: bool) -> list[Broken]:
-        failing = self._failing(sets, simulate, self._tell)
-        candidates = {} if is_source else self._merged.candidates(sorted(failing))
-        found = []
-        for at, (name, said) in enumerate(sorted(failing.items())):
-            if not is_source and at < EXPLAINED_AT_MOST:
-                said = self._dig(name, said)
-            there = self._merged.candidates(sorted({one.target for one in said.unmet}))
-            taken = self._source(name) if is_source else candidates.get(name)
-            found.append(
-                Broken(
-                    name,
-                    taken.version if taken else "",
-                    self._architecture,
-                    str(taken.repository) if taken else "",
-                    is_source,
-                    tuple(replace(one, there=_version_of(there.get(one.target))) for one in said.unmet),
-                    said.errors,
-                )
+    def failing_sources(
+        self, names: Sequence[str], done: Callable[[int], None] = lambda _count: None
+    ) -> dict[str, Simulated]:
+        return self._failing(_pieces(names), self._root.simulate_build_dep, done, is_source=True)
+
+    def explained(self, failing: Mapping[str, Simulated], *, is_source: bool) -> list[Broken]:
+        """What fails, with the versions that are there of what it wants."""
+        dug = {name: said if is_source else self._dig(name, said) for name, said in sorted(failing.items())}
+        targets = {one.target for said in dug.values() for one in said.unmet}
+        there = self._root.candidates(sorted(targets if is_source else targets | dug.keys()))
+        taken = self._newest_sources() if is_source else there
+        return [
+            Broken(
+                name,
+                taken[name].version if name in taken else "",
+                self._layers.architecture,
+                str(taken[name].repository) if name in taken else "",
+                is_source,
+                tuple(
+                    replace(one, there=there[one.target].version) if one.target in there else one
+                    for one in said.unmet
+                ),
+                said.errors,
             )
-        return found
-
-    def _dig(self, name: str, said: Simulated) -> Simulated:
-        """Why what a package wants is not going to be installed: apt tells when that is wanted, too."""
-        asked = [name]
-        for _ in range(DEPTH):
-            deeper = [one.target for one in said.unmet if one.words == "it is not going to be installed"]
-            deeper = [one for one in dict.fromkeys(deeper) if one not in asked]
-            if not deeper:
-                break
-            self.simulations += 1
-            more = self._merged.simulate_install([name, *deeper])
-            if more.installable or not more.unmet or {one.package for one in more.unmet} == {name}:
-                break
-            asked += deeper
-            said = replace(more, unmet=tuple(dict.fromkeys((*said.unmet, *more.unmet))))
-        return said
-
-    def _source(self, name: str) -> Candidate | None:
-        """The newest source of a name, which apt takes."""
-        from ppa_tools.debversion import version_key
-
-        found = [
-            Candidate(one.version, repository)
-            for repository, held in self._holdings.items()
-            for one in held.sources
-            if one.source == name
+            for name, said in dug.items()
         ]
-        return max(found, key=lambda one: version_key(one.version), default=None)
 
     def _failing(
-        self,
-        sets: Iterable[Sequence[str]],
-        simulate: Simulate,
-        done: Callable[[int], None] = lambda _count: None,
+        self, sets: Iterable[Sequence[str]], simulate: Simulate, done: Callable[[int], None], *, is_source: bool
     ) -> dict[str, Simulated]:
-        """The packages of sets that fail alone, and what apt says of each."""
+        """The packages of sets that fail alone, or for what they need; and what apt says of each."""
         failing = dict[str, Simulated]()
         with ThreadPoolExecutor(WORKERS) as pool:
             running: dict[Future[Simulated], Sequence[str]] = {}
-            waiting = [one for one in sets if one]
+            waiting = list(sets)
             while waiting or running:
-                running.update({pool.submit(simulate, one): one for one in waiting})
-                self.simulations += len(waiting)
-                waiting = []
+                while waiting and len(running) < WORKERS:  # the others may be shorter by what these teach
+                    names = waiting.pop(0)
+                    broken = self._known(names, is_source=is_source)
+                    failing.update(broken)
+                    done(len(broken))
+                    if rest := [name for name in names if name not in broken]:
+                        running[pool.submit(simulate, rest)] = rest
+                        self.simulations += 1
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     names, said = running.pop(future), future.result()
                     if said.installable:
                         done(len(names))
+                        continue
+                    self._learn(said)
+                    if self._known(names, is_source=is_source):
+                        waiting.append(names)
                     elif len(names) == 1:
                         failing[names[0]] = said
                         done(1)
@@ -244,9 +262,49 @@ class _Search:
                         waiting += divide(names, said)
         return failing
 
-    def _tell(self, count: int) -> None:
-        self._done += count
-        self._progress(self._done, self.tested)
+    def _known(self, names: Sequence[str], *, is_source: bool) -> dict[str, Simulated]:
+        """Those that are known to be broken."""
+        if self._inference is None:
+            return {}
+        whys = ((name, self._inference.why_broken(name, is_source=is_source)) for name in names)
+        return {name: Simulated(False, why) for name, why in whys if why}
+
+    def _learn(self, said: Simulated) -> None:
+        if not self.infers:
+            return
+        if self._inference is None:
+            layers = [(self._layers.layer(one), keep_all) for one in (*self._laid, *self._below)]
+            universe = Universe(self._layers.architecture, layers)
+            sources = [one for laid in self._laid for one in self._layers.holdings(laid).sources]
+            newest = {one.source: one for one in sorted(sources, key=lambda one: version_key(one.version))}
+            self._inference = Inference(universe, self.packages(), newest.values(), self._layers.architecture)
+        self._inference.learn(said.unmet)
+
+    def _dig(self, name: str, said: Simulated) -> Simulated:
+        """Why what a package wants is not going to be installed: apt tells when that is wanted, too."""
+        asked = [name]
+        for _ in range(DEPTH):
+            deeper = [one.target for one in said.unmet if one.words == NOT_GOING_TO_BE]
+            deeper = [one for one in dict.fromkeys(deeper) if one not in asked]
+            if not deeper or self.simulations > EXPLAINING_AT_MOST:
+                break
+            self.simulations += 1
+            more = self._root.simulate_install([name, *deeper])
+            if more.installable or not more.unmet or {one.package for one in more.unmet} == {name}:
+                break
+            asked += deeper
+            said = replace(more, unmet=tuple(dict.fromkeys((*said.unmet, *more.unmet))))
+        return said
+
+    def _newest_sources(self) -> dict[str, Candidate]:
+        """The newest source of each name, which apt takes, and the first that has it."""
+        found = dict[str, Candidate]()
+        for laid in self._laid:
+            for one in self._layers.holdings(laid).sources:
+                known = found.get(one.source)
+                if known is None or version_key(one.version) > version_key(known.version):
+                    found[one.source] = Candidate(one.version, laid.repository)
+        return found
 
 
 def divide(names: Sequence[str], said: Simulated) -> list[Sequence[str]]:
@@ -293,23 +351,6 @@ def compatible_sets(packages: Mapping[str, BinaryPackage]) -> Iterator[Sequence[
 def _pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(names), SET_SIZE):
         yield names[start : start + SET_SIZE]
-
-
-def _first_of_each(packages: Iterable[BinaryPackage]) -> dict[str, BinaryPackage]:
-    found = dict[str, BinaryPackage]()
-    for one in packages:
-        found.setdefault(one.package, one)
-    return found
-
-
-def _holdings(laid: Laid, architecture: str) -> Holdings:
-    files = [(architecture, file) for file in laid.packages.get(architecture, ())]
-    files += [(SOURCE, file) for file in laid.sources]
-    return scan(IndexText(name, str(laid.repository), file.read_text(encoding="utf-8")) for name, file in files)
-
-
-def _version_of(candidate: Candidate | None) -> str:
-    return candidate.version if candidate else ""
 
 
 def _new(directory: Path) -> Path:
