@@ -104,7 +104,10 @@ def fetch(
     """
     _check_sizes(wanted, limits)
     run = _Run(limits, stats, way_to, tell, wanted)
-    with ThreadPoolExecutor(max(1, min(limits.workers, len(wanted)))) as pool:
+    with (
+        contextlib.closing(run),
+        ThreadPoolExecutor(max(1, min(limits.workers, len(wanted)))) as pool,
+    ):
         waiting = [pool.submit(run.fetch, one) for one in _largest_first(wanted)]
         try:
             for one in waiting:
@@ -152,6 +155,8 @@ class _Run:
         self._done: dict[Path, int] = {}
         self._whole: set[Path] = set()
         self._lock = threading.Lock()
+        self._threads = threading.local()
+        self._sessions = contextlib.ExitStack()
         self._until = time.monotonic() + limits.whole_s
 
     def fetch(self, one: Wanted) -> None:
@@ -213,15 +218,25 @@ class _Run:
         if at:
             headers["Range"] = f"bytes={at}-"
         timeout = (self._limits.connect_s, self._limits.read_s)
-        with requests.Session() as session:
-            session.auth = _Nobody()
-            with session.get(way.url, headers=headers, timeout=timeout, stream=True) as response:
-                _judge(response, one.file)
-                if response.status_code != PARTIAL:
-                    file.seek(file.truncate(0))
-                if response.status_code == NOT_SATISFIABLE:
-                    raise CutOff("it has less than is here")
-                yield response
+        with self._session().get(way.url, headers=headers, timeout=timeout, stream=True) as response:
+            _judge(response, one.file)
+            if response.status_code != PARTIAL:
+                file.seek(file.truncate(0))
+            if response.status_code == NOT_SATISFIABLE:
+                raise CutOff("it has less than is here")
+            yield response
+
+    def _session(self) -> requests.Session:
+        """The calling thread's own, whose connections serve one file after the other."""
+        found: requests.Session | None = getattr(self._threads, "session", None)
+        if found is None:
+            found = self._threads.session = self._sessions.enter_context(requests.Session())
+            found.auth = _Nobody()
+        return found
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._sessions.close()
 
     def _check_going_on(self, one: Wanted, size_bytes: int) -> None:
         if size_bytes > one.file.size_bytes:
