@@ -160,6 +160,15 @@ class EmbeddedArchive:
                 self.archive.delete(self.address, series, wanted, by=self.by, why=why)
         return frozenset(one.key for one in publications)
 
+    def roll_back(self, moment: float, series: Collection[str], why: str) -> None:
+        """Take the series, or all, back to what they held at a moment (UTC seconds): each whole, or not at all.
+
+        Raises Refused, naming what is no longer kept, and Uncertain.
+        """
+        with self._asked("roll back", changes=True):
+            for name in series or ("",):
+                self.archive.roll_back(self.address, moment, series=name, by=self.by, why=why)
+
     def close(self) -> None:
         """Close the archive's history."""
         self.archive.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ppa_tools.apply.report import Outcome, Report
+from ppa_tools.apply.report import Outcome, Report, Result
 from ppa_tools.commands.consent import ask, refuse_guarded, standing_guards
 from ppa_tools.commands.ends import Exit
 from ppa_tools.commands.output import note, print_json
@@ -29,8 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--why", default="", metavar="TEXT", help="the reason, for the archive's history")
 
 
-def carry_out(plan: Plan, guards: Sequence[Guard], opened: Session, args: argparse.Namespace) -> int:
-    """Show a plan and, with consent, apply it; returns the exit status. Raises CommandError, JournalError."""
+def carry_out(
+    plan: Plan,
+    guards: Sequence[Guard],
+    opened: Session,
+    args: argparse.Namespace,
+    at_once: Callable[[], None] | None = None,
+) -> int:
+    """Show a plan and, with consent, apply it; returns the exit status.
+
+    ``at_once`` applies all of it in one go, where the archive can. Raises CommandError, DoorError.
+    """
     standing = standing_guards(plan, guards, args)
     is_json = args.format == "json"
     goes_on = plan.pending and not args.dry_run and not standing
@@ -46,7 +55,11 @@ def carry_out(plan: Plan, guards: Sequence[Guard], opened: Session, args: argpar
     if args.dry_run:
         return Exit.PENDING
     ask(question(plan), yes=args.yes)
-    report = _apply(plan, opened, args)
+    if at_once is None:
+        report = _apply(plan, opened, args)
+    else:
+        at_once()
+        report = Report(plan, tuple(Result(one, Outcome.DONE) for one in plan.pending))
     if is_json:
         print_json(plan_json(plan, standing, report=report))
     show_report(report, args.format)

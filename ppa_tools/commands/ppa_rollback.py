@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
+from ppa_tools.archives.door import Archive
 from ppa_tools.commands import arguments
 from ppa_tools.commands.carrying_out import add_arguments as add_consent
 from ppa_tools.commands.carrying_out import carry_out
@@ -12,6 +14,7 @@ from ppa_tools.commands.filtering import Filter, check_names, check_series
 from ppa_tools.commands.moments import DATES, read_when
 from ppa_tools.commands.output import moment_text, note
 from ppa_tools.commands.session import session
+from ppa_tools.plan.actions import Kind
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +62,17 @@ def run(args: argparse.Namespace) -> int:
         plan = plan_return(side, moment, facts, series=args.series, names=names)
         if args.format == "table":
             note(f"{args.archive} as it was at {moment_text(moment)} UTC:")
-        return carry_out(plan, guards(plan), opened, args)
+        is_whole = not names and not plan.of(Kind.BLOCKED)
+        at_once = _at_once(archive, moment, args) if is_whole and args.archive.backend == "local" else None
+        return carry_out(plan, guards(plan), opened, args, at_once)
+
+
+def _at_once(archive: Archive, moment: float, args: argparse.Namespace) -> Callable[[], None]:
+    """The embedded archive goes back in one transaction: apt sees the archive before or after."""
+    from ppa_tools.archives.embedded import EmbeddedArchive
+
+    assert isinstance(archive, EmbeddedArchive)
+    return lambda: archive.roll_back(moment, args.series, args.why)
 
 
 COMMAND = Command(

@@ -169,6 +169,9 @@ def test_a_ppa_goes_back_to_a_snapshot(shell: Shell, scene: Scene) -> None:
     ]
     shell("ppa-rollback", TRUNK_NAME, "good", "hello", "--yes", "--why", "it does not start")
     assert scene.held() == [("hello", "1.0-1"), ("new", "1.0-1"), ("stays", "1.0-1")]
+    shell("ppa-rollback", TRUNK_NAME, "good", "--yes", "--allow-deletions", "--why", "nothing starts")
+    assert scene.held() == [("hello", "1.0-1"), ("stays", "1.0-1")]
+    assert scene.archive.changes(PPA)[-1].what == "rollback"
     assert "has no snapshot 'bad'" in shell("ppa-rollback", TRUNK_NAME, "bad", status=2).err
 
 
