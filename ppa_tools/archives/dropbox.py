@@ -262,6 +262,8 @@ class Dropbox:
 
     def _judge_upload(self, pile: _Pile, sent: Sent, name: str) -> Outcome:
         """Go on with an upload after the file ``name`` has come; raises UploadRefused and UnknownPPA."""
+        if not sent.series:
+            raise UploadRefused(f"{sent.name} has no Distribution that names a series")
         if name == sent.name:
             named = frozenset(file.name for file in self.desk.read(sent).files)
             pile.announced[name] = _Announced(sent, named)

@@ -91,6 +91,13 @@ def test_uploaders_of_a_private_ppa_are_told_what_is_wrong(
     assert send(uploads, changes, "~demo/hidden").startswith("226 accepted")
 
 
+@pytest.mark.parametrize("ppa", ["trunk", "hidden", "nosuch"])
+def test_what_names_no_series_is_told_so_whatever_is_there(ppa: str, uploads: Uploads, tmp_path: Path) -> None:
+    (changes := tmp_path / "x_1_source.changes").write_text("junk\n")
+    with pytest.raises(ftplib.error_temp, match=r"^451 refused: x_1_source\.changes has no Distribution"):
+        send(uploads, changes, f"~demo/{ppa}")
+
+
 def test_what_a_refusal_quotes_is_a_line_of_bounded_length(
     uploads: Uploads, signer: Signer, tmp_path: Path
 ) -> None:
