@@ -87,7 +87,7 @@ class BuildReader:
     def _cancelled(self) -> Mapping[str, Summary]:
         """For publications some of whose builds were cancelled, nothing; the newest page has what is active."""
         kind = "getBuildRecords"
-        asked = {"ws.op": kind, "build_state": str(BuildState.CANCELLED), "ws.size": PAGE_ROWS}
+        asked = {"ws.op": kind, "build_state": BuildState.CANCELLED, "ws.size": PAGE_ROWS}
         page = self.client.value(self.archive_url, asked, kind=kind, doing=self.doing, stats=self.stats)
         links = [row.get("current_source_publication_link") for row in page["entries"]]
         return {reading.last_part(link): Summary() for link in links if link}
@@ -130,7 +130,7 @@ class BuildReader:
         keys = {(one.source, one.version, one.series): one.key for one in active}
         found: dict[str, dict[str, Row]] = {key: {} for key in keys.values()}
         for status in ACTIVE:
-            asked = {"ws.op": "getPublishedBinaries", "status": str(status), "order_by_date_ascending": True}
+            asked = {"ws.op": "getPublishedBinaries", "status": status, "order_by_date_ascending": True}
             wanted = Collection(self.archive_url, asked, "getPublishedBinaries", self.doing)
             first = read_first(self.client.session, wanted, self.stats)
             if first.pages_left > len(active):

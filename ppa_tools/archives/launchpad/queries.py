@@ -58,7 +58,7 @@ def broad(wanted: Filter, instance: Instance) -> Parameters:
     if len(wanted.series) == 1:
         found["distro_series"] = instance.series_url(*wanted.series)
     if len(wanted.statuses) == 1:
-        found["status"] = str(*wanted.statuses)
+        (found["status"],) = wanted.statuses
     if len(wanted.names) == 1:
         found |= _named(*wanted.names)
     return found
@@ -71,7 +71,7 @@ def narrow(wanted: Filter, base: Parameters, pages_left: int, share: float) -> N
     """
     by_names = Narrow(tuple({**base, **_named(name)} for name in sorted(wanted.names)))
     in_order = [status for status in STATUS_ORDER if status in wanted.statuses]
-    by_status = Narrow(tuple({**base, "status": str(status)} for status in in_order), in_turn=True)
+    by_status = Narrow(tuple({**base, "status": status} for status in in_order), in_turn=True)
     candidates = []
     if 1 < len(by_names.queries) <= FEW:
         candidates.append(by_names)

@@ -6,6 +6,7 @@ says 503, which it does before it takes anything; Uncertain, when the connection
 
 from __future__ import annotations
 
+import enum
 import json
 import random
 import threading
@@ -278,9 +279,14 @@ class _Signed(AuthBase):
 
 
 def _encoded(parameters: Mapping[str, object] | None) -> dict[str, str]:
-    """As launchpadlib sends them: all but what steers the service (``ws.``) is JSON, so "1.0" stays a text."""
+    """As launchpadlib sends them: choices, and what steers the service (``ws.``), as they are; all else is JSON.
+
+    So a version "1.0" stays a text.
+    """
     return {
-        name: str(value) if name.startswith("ws.") else json.dumps(value, separators=(",", ":"))
+        name: str(value)
+        if name.startswith("ws.") or isinstance(value, enum.StrEnum)
+        else json.dumps(value, separators=(",", ":"))
         for name, value in (parameters or {}).items()
     }
 
