@@ -21,6 +21,7 @@ from ppa_tools.apply.report import Outcome, Progress, Report, Tell
 from ppa_tools.apply.run import Run, Stopped
 from ppa_tools.archives.door import Archive, CopyBatch, NoRights
 from ppa_tools.plan.actions import Action, Kind, Plan
+from ppa_tools.plan.copying import ALREADY_THERE
 
 SETTLE_S = 300.0
 LIMIT_S = 2700.0
@@ -89,7 +90,9 @@ def _apply(run: Run) -> None:
 def _note_what_came(run: Run) -> None:
     """The plan saw what earlier runs asked for and did not see arrive."""
     skipped = [replace(one, kind=Kind.COPY) for one in run.plan.of(Kind.SKIP)]
-    run.note(State.ARRIVED, [one for one in skipped if run.journal.standing(item_of(one)) is not None])
+    stood_open = [one for one in skipped if run.journal.standing(item_of(one)) is not None]
+    run.note(State.ARRIVED, [one for one in stood_open if one.reason.startswith(ALREADY_THERE)])
+    run.note(State.GIVEN_UP, [one for one in stood_open if not one.reason.startswith(ALREADY_THERE)])
 
 
 def _free_to_go(run: Run, wanted: Sequence[Action], goners: Sequence[Action]) -> list[Action]:

@@ -25,7 +25,7 @@ Rows = Mapping[tuple[str, str], Sequence[Publication]]
 """Publications by series and source."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Flight:
     """What was asked for together and is waited for; ``certain`` that the archive has taken it.
 

@@ -88,14 +88,13 @@ def _awaited(package: Wanted, series: Sequence[str], side: Side, archive: Archiv
 
 def _requested(opened: Session, address: Address, awaited: Sequence[Awaited]) -> Collection[Awaited]:
     """What the journal knows to have been asked for; another run may be using it."""
-    from ppa_tools.apply.journal import Item, JournalError, open_journal
+    from ppa_tools.apply.journal import JournalError, open_items
+    from ppa_tools.plan.actions import Kind
 
-    with contextlib.suppress(JournalError), open_journal(address, opened.instance_of(address)) as journal:
-        return [
-            one
-            for one in awaited
-            if journal.standing(Item("copy", str(address), one.series, one.source, one.version)) is not None
-        ]
+    with contextlib.suppress(JournalError):
+        copies = [one for one in open_items(address, opened.instance_of(address)) if one.kind == Kind.COPY]
+        versions = {(one.series, one.source, version) for one in copies for version in ("", one.version)}
+        return [one for one in awaited if (one.series, one.source, one.version) in versions]
     return ()
 
 

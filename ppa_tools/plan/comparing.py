@@ -54,11 +54,6 @@ def active_at(publications: Iterable[Publication], moment: float | None) -> tupl
     return tuple(one for one in publications if _stood(one, moment))
 
 
-def came_since(publications: Iterable[Publication], moment: float) -> tuple[Publication, ...]:
-    """What came after a moment, whatever has become of it."""
-    return tuple(one for one in publications if one.created_at is not None and one.created_at > moment)
-
-
 def compare(
     left: Side,
     right: Side,

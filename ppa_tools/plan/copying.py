@@ -11,6 +11,9 @@ from ppa_tools.plan.facts import Facts, Shelf, Terms
 from ppa_tools.plan.rules import why_not, why_not_there, why_too_low
 from ppa_tools.publication import Side
 
+ALREADY_THERE = "already there"
+"""What the reason begins with of a copy that nothing is to be done for."""
+
 SEVERAL_SERIES = (
     "Launchpad copies a version to one series after the other, and waits minutes in between when they get in "
     "each other's way"
@@ -46,7 +49,7 @@ def plan_one(
     one = pick.publication
     active = destination.versions(pick.to_series, one.source)
     if one.version in active:
-        return _action(pick, Kind.SKIP, destination, terms, "already there")
+        return _action(pick, Kind.SKIP, destination, terms, ALREADY_THERE)
     if others := sorted({*versions} - {one.version}):
         reason = f"{', '.join(others)} is wanted in {pick.to_series} as well; one version can be copied there"
         return _action(pick, Kind.BLOCKED, destination, terms, reason)
@@ -94,20 +97,23 @@ def _action(pick: Pick, kind: Kind, destination: Shelf, terms: Terms, reason: st
 
 
 def _departures(picks: Iterable[Pick], copies: Sequence[Action], source: Side) -> Iterable[Action]:
-    """What goes at its source: what is active there, is or comes to all the places it is meant for."""
-    staying = {action.key for action in copies if action.kind is Kind.BLOCKED}
-    arriving = {action.key for action in copies if action.kind is Kind.COPY}
-    at_home = {
-        action.key
-        for action in copies
-        if action.archive == source.address and action.to_series == action.from_series
-    }
-    for one in {pick.publication.key: pick.publication for pick in picks}.values():
-        if one.is_active and one.key not in staying | at_home:
-            there = "moved" if one.key in arriving else "moved: it is there already"
-            yield Action(
-                Kind.DELETE, source.address, one.source, one.version, one.series, reason=there, key=one.key
-            )
+    """What goes at its source: what is active there, and is, or comes to, all the places it is meant for."""
+    planned = {(action.to_series, action.source, action.version): action for action in copies}
+    meant: dict[str, list[Pick]] = defaultdict(list)
+    for pick in picks:
+        meant[pick.publication.key].append(pick)
+    for its in meant.values():
+        one = its[0].publication
+        actions = [planned[(*_place(pick), one.version)] for pick in its]
+        stays = any(action.archive == source.address and action.to_series == one.series for action in actions)
+        if stays or not one.is_active or any(action.kind is Kind.BLOCKED for action in actions):
+            continue
+        coming = [action for action in actions if action.kind is Kind.COPY]
+        if any(action.key != one.key for action in coming):
+            kind, reason = Kind.SKIP, "it goes once its like has come; run this again then"
+        else:
+            kind, reason = Kind.DELETE, "moved" if coming else "moved: it is there already"
+        yield Action(kind, source.address, one.source, one.version, one.series, reason=reason, key=one.key)
 
 
 def _moved_earlier(missing: Iterable[Missing], destination: Shelf) -> Iterable[Action]:
@@ -116,7 +122,7 @@ def _moved_earlier(missing: Iterable[Missing], destination: Shelf) -> Iterable[A
         rows = [one for key, held in destination.active.items() if key[1] == name for one in held]
         for one in rows:
             if lack.source and version in ("", one.version):
-                reason = "already there, and no longer where it came from"
+                reason = f"{ALREADY_THERE}, and no longer where it came from"
                 yield Action(
                     Kind.SKIP, destination.side.address, name, one.version, one.series, reason=reason, key=one.key
                 )

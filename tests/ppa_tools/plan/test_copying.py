@@ -260,3 +260,13 @@ def test_a_move_that_was_done_in_part_finds_the_rest() -> None:
     ]
     assert [one.source for one in really_missing(chosen, destination, move=True)] == ["never"]
     assert [one.source for one in really_missing(chosen, destination, move=False)] == ["gone", "never"]
+
+
+def test_a_move_of_a_version_that_two_series_have_deletes_only_what_itself_has_come() -> None:
+    source = side("ppa:o/from", "hello=1.0", pub("hello=1.0", "jammy"))
+    _, plan = plan_all(source, side("ppa:o/to"), ["noble", "jammy"], ["noble", "noble"], move=True)
+    assert lines(plan) == [
+        "skip hello=1.0 jammy: it goes once its like has come; run this again then",
+        "copy hello=1.0 noble",
+        "delete hello=1.0 noble: moved",
+    ]
