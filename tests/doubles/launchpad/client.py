@@ -203,7 +203,7 @@ class LaunchpadDouble:
         self.control("expire_files", ppa=ppa, name=name, version=version, binaries_only=binaries_only)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        self.control("load", state=dict(state))
+        self.control("load", **state)
 
     def dump(self) -> dict[str, Any]:
         found: dict[str, Any] = self.control("dump")

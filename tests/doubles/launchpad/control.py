@@ -174,13 +174,18 @@ class Control:
             "packages": [_as_package(one) for one in world.sources.values()],
         }
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Add what ``dump`` gave, or a file says in its form."""
-        for person in state.get("people", ()):
+    def load(
+        self,
+        people: Iterable[Mapping[str, Any]] = (),
+        ppas: Iterable[Mapping[str, Any]] = (),
+        packages: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        """Add what ``dump`` gave: lists of the arguments of ``add_person``, ``add_ppa`` and ``add_package``."""
+        for person in people:
             self.add_person(**person)
-        for ppa in state.get("ppas", ()):
+        for ppa in ppas:
             self.add_ppa(**ppa)
-        self.add_packages(state.get("packages", ()))
+        self.add_packages(packages)
 
 
 def _job(job: CopyJob) -> dict[str, Any]:

@@ -68,4 +68,6 @@ Trouble can be made, and looked at:
   curl -d '{{"kind": "status", "times": 3}}' {url}/+control/fault
   curl -d '{{"latency_s": 0.5}}' {url}/+control/set
   curl -d '{{}}' {url}/+control/copies
+  curl -d '{{}}' {url}/+control/dump > world.json; curl -d '{{}}' {url}/+control/reset
+  curl -d @world.json {url}/+control/load
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -108,7 +109,7 @@ class World:
         if found is None:
             display_name = f"{name} of {owner}" if name else "Primary Archive for Ubuntu"
             found = Archive(owner if name else "", name or "primary", display_name)
-            found.fingerprint = f"{abs(hash(key)):040X}"[:40]
+            found.fingerprint = hashlib.sha1(key.encode()).hexdigest().upper()
             self.archives[key] = found
         for fact, value in facts.items():
             current = getattr(found, fact)
