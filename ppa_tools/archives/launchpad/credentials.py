@@ -3,8 +3,9 @@
 File and keyring are launchpadlib's own: who has logged in with a tool that uses it is logged in here as well.
 It is imported only where the keyring or a browser is needed. Tokens are in no log, message or argument list.
 
-``LP_CREDENTIALS_FILE`` names a credentials file as launchpadlib writes it, which reads the variable as well. For
-machines that have secrets as variables only, ``LP_CREDENTIALS`` may hold the text of such a file.
+``LP_CREDENTIALS_FILE`` names a credentials file as launchpadlib writes it, which reads the variable as well; one
+that is not there yet is written at the first login. For machines that have secrets as variables only,
+``LP_CREDENTIALS`` may hold the text of such a file.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import configparser
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -67,8 +68,8 @@ class Login:
 
     def at_hand(self) -> Token | None:
         """The token that the environment gives; None for none. Raises NoRights for one that cannot be read."""
-        if path := self.environment.get(FILE_VARIABLE):
-            return _from_file(Path(path).expanduser())
+        if self._file is not None and not (self.interactive and _is_empty(self._file)):
+            return _from_file(self._file)
         if text := self.environment.get(TEXT_VARIABLE):
             return _from_text(text, f"${TEXT_VARIABLE}")
         return None
@@ -79,11 +80,16 @@ class Login:
             return token
         if not self.interactive:
             raise NoRights(f"there are no credentials for Launchpad ({instance.name})", resolution=HOW_TO_SIGN_IN)
-        return _from_browser(instance)
+        return _from_browser(instance, self._file)
+
+    @property
+    def _file(self) -> Path | None:
+        named = self.environment.get(FILE_VARIABLE)
+        return Path(named).expanduser() if named else None
 
     def remembered(self, instance: Instance) -> Token | None:
         """The token in the keyring, where launchpadlib's ``login_with`` keeps it; None for none."""
-        if not self.use_keyring:
+        if not self.use_keyring or self._file is not None:
             return None
         try:
             from keyring.errors import KeyringError
@@ -124,13 +130,22 @@ def _from_text(text: str, origin: str) -> Token:
     raise NoRights(f"{origin} has no credentials as launchpadlib writes them", resolution=HOW_TO_SIGN_IN)
 
 
-def _from_browser(instance: Instance) -> Token:
+def _is_empty(path: Path) -> bool:
+    try:
+        return not path.stat().st_size
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+
+
+def _from_browser(instance: Instance, keep_in: Path | None) -> Token:
+    """Have the user log in; what Launchpad gives is kept in a file where one is named, else in the keyring."""
     from httplib2 import HttpLib2Error
     from launchpadlib.credentials import (
         AuthorizeRequestTokenWithBrowser,
         Credentials,
         KeyringCredentialStore,
         TokenAuthorizationException,
+        UnencryptedFileCredentialStore,
     )
     from lazr.restfulclient.errors import HTTPError
 
@@ -138,8 +153,9 @@ def _from_browser(instance: Instance) -> Token:
     engine.output = _tell  # its own prints to stdout, where the table or JSON goes
     wanted = Credentials(None)
     wanted.consumer = engine.consumer
+    store = UnencryptedFileCredentialStore(keep_in, _not_kept) if keep_in else KeyringCredentialStore(_not_kept)
     try:
-        found = engine(wanted, KeyringCredentialStore(_not_saved, fallback=True))
+        found = engine(wanted, store)
     except TokenAuthorizationException as error:
         raise NoRights(
             f"Launchpad was not given leave: {type(error).__name__}", resolution=HOW_TO_SIGN_IN
@@ -155,4 +171,5 @@ def _tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-_not_saved: Callable[[], None] = lambda: _tell("The login is not kept: there is no keyring that would.")  # noqa: E731
+def _not_kept() -> None:
+    _tell(f"The login is not kept, but used once: name a file for it, which may be a new one, by {FILE_VARIABLE}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import keyring
+import keyring.backends.fail
 import pytest
 from keyring.backend import KeyringBackend
 
@@ -97,11 +98,8 @@ def test_a_public_ppa_is_read_as_nobody_without_a_look_into_the_keyring(
     assert {one["who"] for one in double.requests()} == {""}
 
 
-def test_a_login_in_the_browser_is_kept_in_the_keyring(
-    secret: LaunchpadDouble, drawer: Drawer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BROWSER", "true %s")
-    client = LaunchpadClient(find_instance(secret.url), Login(interactive=True), QUICK)
+def log_in(double: LaunchpadDouble, client: LaunchpadClient, capfd: pytest.CaptureFixture[str]) -> str:
+    """Log in as ``me`` on the page that opens; returns what the user was told."""
     signing_in = threading.Thread(target=client.sign_in)
     signing_in.start()
     told = ""
@@ -109,12 +107,54 @@ def test_a_login_in_the_browser_is_kept_in_the_keyring(
         out, err = capfd.readouterr()
         assert out == "", "what is for people goes to stderr"
         told += err
-    secret.authorize(found[1], "me")
+    double.authorize(found[1], "me")
     signing_in.join()
+    return told + capfd.readouterr().err
+
+
+def test_a_login_in_the_browser_is_kept_in_the_keyring(
+    secret: LaunchpadDouble, drawer: Drawer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER", "true %s")
+    client = LaunchpadClient(find_instance(secret.url), Login(interactive=True), QUICK)
+    log_in(secret, client, capfd)
 
     assert [one.source for one in LaunchpadArchive(client, PPA).publications()] == ["hello"]
     assert len(drawer.kept) == 1
     assert read(secret, Login()) == ["hello"], "found again in the keyring, by who may not be asked"
+
+
+def test_a_login_in_the_browser_is_kept_in_the_file_that_is_named(
+    secret: LaunchpadDouble,
+    drawer: Drawer,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BROWSER", "true %s")
+    path = tmp_path / "credentials"
+    environment = {"LP_CREDENTIALS_FILE": str(path)}
+    log_in(secret, LaunchpadClient(find_instance(secret.url), Login(environment, interactive=True)), capfd)
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert drawer.kept == {}
+    assert read(secret, Login(environment)) == ["hello"]
+
+
+def test_without_a_keyring_a_login_is_used_once(
+    secret: LaunchpadDouble, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROWSER", "true %s")
+    before = keyring.get_keyring()
+    keyring.set_keyring(keyring.backends.fail.Keyring())
+    try:
+        client = LaunchpadClient(find_instance(secret.url), Login(interactive=True), QUICK)
+        told = log_in(secret, client, capfd)
+    finally:
+        keyring.set_keyring(before)
+
+    assert "The login is not kept" in told
+    assert [one.source for one in LaunchpadArchive(client, PPA).publications()] == ["hello"]
 
 
 def test_without_credentials_or_a_terminal_it_is_told_what_to_do(secret: LaunchpadDouble, drawer: Drawer) -> None:
