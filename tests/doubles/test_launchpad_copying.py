@@ -72,6 +72,17 @@ def test_a_bulk_copy_takes_the_latest_and_skips_in_silence_what_is_not_active(
     assert len(double.copies()) == 1
 
 
+@pytest.mark.parametrize(("version", "status"), [("devel", 200), ("1.0", 400)])
+def test_only_the_devel_api_copies_later(
+    double: LaunchpadDouble, session: requests.Session, version: str, status: int
+) -> None:
+    double.add_package("me/trunk", "hello", "1")
+    form = {"source_name": "hello", "version": '"1"', "to_pocket": "Release"}
+    form |= {"ws.op": "copyPackage", "from_archive": f"{double.api}/~me/+archive/ubuntu/trunk"}
+    answer = session.post(f"{double.url}/{version}/~me/+archive/ubuntu/stable", data=form)
+    assert answer.status_code == status
+
+
 def newer_in_stable(double: LaunchpadDouble) -> None:
     double.add_package("me/stable", "hello", "2")
 

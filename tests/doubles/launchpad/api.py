@@ -140,7 +140,7 @@ class Api:
     # Archives and what is in them
 
     def _archives(self, request: Request) -> Answer:
-        if request.operation != "getByReference":
+        if request.operation != "getByReference" or self.rendering.version != "devel":
             raise Stop(400, f"No such operation: {request.operation}")
         reference = Parameters(request.parameters).needed("reference")
         for archive in self.world.archives.values():

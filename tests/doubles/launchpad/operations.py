@@ -68,7 +68,7 @@ class Operations:
         }
         changing = {"copyPackage": self._copy_package, "copyPackages": self._copy_packages}
         found = (reading if request.method == "GET" else changing).get(request.operation)
-        if found is None:
+        if found is None or (request.method == "POST" and self.rendering.version != "devel"):
             raise Stop(400, f"No such operation: {request.operation}")
         if request.method == "POST" and not request.may_change:
             raise Stop(401, f"(<Archive object>, '{request.operation}', 'launchpad.View')")
