@@ -152,7 +152,7 @@ def find_conflicts(
             known = here.get(address)
             if known is None or _is_higher(one.version, known.version):
                 here[address] = one
-    priorities = _Priorities(pins)
+    priorities = Priorities(pins)
     conflicts: dict[tuple[object, ...], Conflict] = {}
     twins = []
     for (in_series, package, architecture), here in by_name.items():
@@ -192,8 +192,8 @@ def choose(offers: Sequence[Offer]) -> Offer | None:
     return best
 
 
-class _Priorities:
-    """The pins, ready to be asked; what was asked is remembered for PPAs with pins for certain packages."""
+class Priorities:
+    """The pins, ready to be asked."""
 
     def __init__(self, pins: Sequence[Pin]) -> None:
         self._pins: dict[Address, list[Pin]] = {}
@@ -201,6 +201,7 @@ class _Priorities:
             self._pins.setdefault(pin.address, []).append(pin)
 
     def of(self, address: Address, package: str) -> int:
+        """The priority of what a PPA offers by a name."""
         for pin in self._pins.get(address, ()):
             if fnmatch.fnmatchcase(package, pin.package):
                 return pin.priority
