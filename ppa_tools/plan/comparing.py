@@ -63,8 +63,8 @@ def compare(
     right_at: float | None = None,
 ) -> tuple[Difference, ...]:
     """What differs, by series and name; with no ``pairs`` each series of either side with its namesake."""
-    before = _versions(active_at(left.publications, left_at))
-    after = _versions(active_at(right.publications, right_at))
+    before = _versions(active_at(left.publications, left_at), left.versions)
+    after = _versions(active_at(right.publications, right_at), right.versions)
     names = sorted({series for series, _ in (*before, *after)})
     found = []
     for pair in pairs or [SeriesPair(name, name) for name in names]:
@@ -83,8 +83,9 @@ def _stood(one: Publication, moment: float) -> bool:
     return one.is_active if one.ended_at is None else one.ended_at > moment
 
 
-def _versions(publications: Iterable[Publication]) -> Mapping[tuple[str, str], tuple[str, ...]]:
+def _versions(publications: Iterable[Publication], kept: int) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """The versions by place, as many as an archive keeps; more are there only until the newest is published."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
     for one in publications:
         found[one.series, one.source].add(one.version)
-    return {place: tuple(sorted(versions, key=version_key)) for place, versions in found.items()}
+    return {place: tuple(sorted(versions, key=version_key)[-kept:]) for place, versions in found.items()}

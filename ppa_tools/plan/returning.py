@@ -54,10 +54,22 @@ def _changed(
                 held.setdefault((one.series, one.source), {})[one.version] = one
     for where, name in sorted(then.keys() | now.keys()):
         before, after = then.get((where, name), {}), now.get((where, name), {})
+        if side.versions == 1:
+            before, after = _without_leavers(before, after)
         back = [before[version] for version in sorted(before.keys() - after.keys(), key=version_key)]
         gone = [after[version] for version in sorted(after.keys() - before.keys(), key=version_key)]
         if back or gone:
             yield where, name, back, gone
+
+
+def _without_leavers(
+    before: dict[str, Publication], after: dict[str, Publication]
+) -> tuple[dict[str, Publication], dict[str, Publication]]:
+    """Less the older versions that stood beside a newer one until the archive had published that."""
+    target = max(before, key=version_key, default="")
+    if target in after:
+        after = {version: one for version, one in after.items() if version_key(version) >= version_key(target)}
+    return ({target: before[target]} if target else {}), after
 
 
 def _return_one(

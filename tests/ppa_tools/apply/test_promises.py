@@ -18,7 +18,7 @@ from tests.ppa_tools.model import Fault, Killed, ModelArchive, World, archives
 from tests.ppa_tools.tools import carry_out, copy_plan, return_plan, sync_plan
 from tests.ppa_tools.worlds import histories, live_through
 
-EXAMPLES = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def two(first: list, second: list, *, immediate: bool = False) -> tuple[ModelArchive, ModelArchive, dict]:
@@ -125,7 +125,7 @@ def test_a_return_brings_back_what_was_there(history: list, at: int, lost: set[i
 faults = st.builds(Fault, st.integers(1, 30), st.booleans(), st.booleans())
 
 
-@settings(EXAMPLES, max_examples=200)
+@settings(EXAMPLES, max_examples=120)
 @given(histories, histories, faults, st.booleans())
 def test_a_sync_cut_anywhere_is_taken_up_and_asks_nothing_twice(
     first: list, second: list, fault: Fault, immediate: bool
@@ -144,7 +144,7 @@ def test_a_sync_cut_anywhere_is_taken_up_and_asks_nothing_twice(
     assert set(destination.taken.values()) <= {1}, destination.taken
 
 
-@settings(EXAMPLES, max_examples=200)
+@settings(EXAMPLES, max_examples=120)
 @given(histories, histories, faults)
 def test_a_move_cut_anywhere_is_taken_up_and_loses_nothing(first: list, second: list, fault: Fault) -> None:
     source, destination, known = two(first, second)
@@ -159,7 +159,7 @@ def test_a_move_cut_anywhere_is_taken_up_and_loses_nothing(first: list, second: 
     assert set(source.taken.values()) | set(destination.taken.values()) <= {1}
 
 
-@settings(EXAMPLES, max_examples=200)
+@settings(EXAMPLES, max_examples=120)
 @given(histories, st.integers(0, 13), faults)
 def test_a_return_cut_anywhere_is_taken_up(history: list, at: int, fault: Fault) -> None:
     known = archives("ppa:o/p")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ppa_tools.plan.choosing import SeriesPair
 from ppa_tools.plan.comparing import active_at, compare
 from ppa_tools.plan.facts import Facts
@@ -105,8 +107,24 @@ def test_a_return_before_the_beginning_is_guarded() -> None:
 def test_of_several_versions_kept_the_newest_counts() -> None:
     first = pub("a=1.0", status=Status.SUPERSEDED, created_at=1, ended_at=30)
     second, third = pub("a=1.1", created_at=5), pub("a=1.2", created_at=30)
-    plan = plan_return(side("local:o/p", first, second, third), 20, facts(first))
+    plan = plan_return(replace(side("local:o/p", first, second, third), versions=2), 20, facts(first))
     assert lines(plan) == [
         "delete a=1.2 noble: it came since",
         "blocked a=1.0 noble over 1.2: 1.1 is there, which is newer, and stays",
     ]
+
+
+def test_what_stood_beside_a_newer_version_until_that_was_published_does_not_count() -> None:
+    """Launchpad supersedes a version when the publisher next runs: until then both are active."""
+    first = pub("a=1.0", status=Status.SUPERSEDED, created_at=1, ended_at=22)
+    second = pub("a=1.1", status=Status.SUPERSEDED, created_at=19, ended_at=30)
+    third = pub("a=1.2", created_at=28)
+    past = side("ppa:o/p", first, second, third)
+    assert lines(plan_return(past, 20, facts(first, second))) == [
+        "copy a=1.1 noble over 1.2: it was there then",
+        "delete a=1.2 noble: it came since; 1.1 comes back",
+    ]
+    assert compare(past, past, left_at=20, right_at=25) == ()
+    now = side("ppa:o/p", pub("a=1.0", created_at=1), pub("a=1.1", created_at=10))
+    assert plan_return(now, 20, facts()).actions == ()
+    assert lines(plan_return(now, 5, facts())) == ["delete a=1.1 noble: it came since"]
