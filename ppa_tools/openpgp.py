@@ -15,17 +15,19 @@ import base64
 import binascii
 import contextlib
 import hashlib
-import itertools
 import os
 import re
 import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from ppa_tools.openpgp_keys import Key as Key
+from ppa_tools.openpgp_keys import parse_keys
 
 Algorithm = Literal["ed25519", "rsa4096"]
 
@@ -35,7 +37,6 @@ SOCKET_PATH_LIMIT_BYTES = 100  # the kernel takes 107, gpg 106
 AGENT_SOCKETS = ("S.gpg-agent", "S.gpg-agent.extra", "S.gpg-agent.browser", "S.gpg-agent.ssh")
 LINE_LIMIT_BYTES = 19_000  # gpg cuts longer lines of a clear text, and would sign what nobody wrote
 WEAK_HASHES = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}
-ALGORITHMS = {"1": "rsa", "17": "dsa", "22": "ed"}
 
 BEGIN_SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
 BEGIN_SIGNATURE = b"-----BEGIN PGP SIGNATURE-----"
@@ -52,20 +53,6 @@ class OpenPGPError(Exception):
 
 class SignatureRefused(OpenPGPError):
     """A signature does not hold; the message is the reason, in words for whoever sent the text."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key by its primary fingerprint (40 upper-case hex digits); times are seconds since the epoch, UTC.
-
-    ``expires_at`` is None for a key that never expires. ``algorithm`` reads ``ed25519`` or ``rsa4096``.
-    """
-
-    fingerprint: str
-    created_at: int
-    expires_at: int | None
-    uid: str
-    algorithm: str
 
 
 @dataclass(frozen=True)
@@ -102,7 +89,7 @@ def secret_keys(home: Path) -> tuple[Key, ...]:
     if not home.is_dir():
         return ()
     _, listing = _gpg(home, ["--with-colons", "--list-secret-keys"])
-    return tuple(sorted(_parse_keys(listing), key=lambda key: (key.created_at, key.fingerprint)))
+    return tuple(sorted(parse_keys(listing), key=lambda key: (key.created_at, key.fingerprint)))
 
 
 def read_keys(keyring: bytes) -> tuple[Key, ...]:
@@ -114,7 +101,7 @@ def read_keys(keyring: bytes) -> tuple[Key, ...]:
         _, listing = _gpg(Path(name), ["--with-colons", "--show-keys"], dearmor_keys(keyring))
     if listing.startswith(b"sec:") or b"\nsec:" in listing:
         raise OpenPGPError("it has a secret key in it; `gpg --armor --export` gives the public one")
-    return tuple(_parse_keys(listing))
+    return tuple(parse_keys(listing))
 
 
 def export_public(home: Path, *fingerprints: str, armor: bool = True) -> bytes:
@@ -222,6 +209,8 @@ def _gpg(
 ) -> tuple[list[list[str]], bytes]:
     """Run gpg on ``home``; its status lines as words, and what it put out. Raises OpenPGPError when it failed."""
     home = home.resolve()
+    if not home.is_dir():
+        raise OpenPGPError(f"there is no GnuPG home {home}")
     _shorten_agent_sockets(home)
     with tempfile.TemporaryFile() as status_file:
         argv = ["gpg", "--homedir", str(home), "--no-options", "--batch", "--no-tty", "--quiet"]
@@ -270,25 +259,6 @@ def _status_lines(output: bytes) -> list[list[str]]:
 def _last_words(errors: bytes) -> str:
     lines = errors.decode("utf-8", "backslashreplace").strip().splitlines()
     return "; ".join(lines[-3:]) or "it gave no reason"
-
-
-def _parse_keys(listing: bytes) -> Iterator[Key]:
-    """The primary keys of a ``--with-colons`` listing (doc/DETAILS of GnuPG)."""
-    records = [line.split(":") for line in listing.decode("utf-8", "backslashreplace").splitlines()]
-    starts = [n for n, record in enumerate(records) if record[0] in ("pub", "sec")]
-    for start, end in itertools.pairwise([*starts, len(records)]):
-        primary = records[start]
-        if primary[1] == "r":
-            continue
-        found = {kind: next((r[9] for r in records[start:end] if r[0] == kind), "") for kind in ("fpr", "uid")}
-        curve = primary[16] if len(primary) > 16 else ""
-        yield Key(
-            fingerprint=found["fpr"],
-            created_at=int(primary[5]),
-            expires_at=int(primary[6]) if primary[6] else None,
-            uid=re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), found["uid"]),
-            algorithm=curve or f"{ALGORITHMS.get(primary[3], primary[3])}{primary[2]}",
-        )
 
 
 def _refuse_control_characters(uid: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ppa_tools.address import Address
 from ppa_tools.archives.domination import builds_for
@@ -123,7 +123,7 @@ class EmbeddedArchive:
         if batch.source.backend != "local":
             raise Refused(f"{batch.source} is no PPA of this archive", resolution="It is transferred, not copied.")
         wanted = [Wanted(one.source, one.version) for one in batch.copies]
-        with self._asked("copy", changes=True):
+        with self._asked("copy", taken=lambda: self._has_come(batch)):
             self.archive.copy(
                 batch.source,
                 batch.from_series,
@@ -138,7 +138,7 @@ class EmbeddedArchive:
 
     def import_parcels(self, batch: CopyBatch, origin: Origin, parcels: Sequence[Parcel]) -> None:
         """Publish what another archive has published, and was fetched from there; raises as ``ask_copies``."""
-        with self._asked("import", changes=True):
+        with self._asked("import", taken=lambda: self._has_come(batch)):
             self.archive.import_parcels(self.address, batch.to_series, origin, parcels, by=self.by, why=batch.why)
 
     def ask_deletion(self, publication: Publication, why: str) -> None:
@@ -147,7 +147,7 @@ class EmbeddedArchive:
 
     def ask_deletions(self, publications: Sequence[Publication], why: str) -> frozenset[str]:
         """As ``ask_deletion``; each series is changed, and published, once. All of them go."""
-        with self._asked("delete", changes=True):
+        with self._asked("delete", taken=lambda: self._has_gone(publications)):
             rows = self.archive.sources(self.address, names={one.source for one in publications})
             by_key = {str(row.id): row for row in rows}
             if unknown := [str(one) for one in publications if one.key not in by_key]:
@@ -165,7 +165,7 @@ class EmbeddedArchive:
 
         Raises Refused, naming what is no longer kept, and Uncertain.
         """
-        with self._asked("roll back", changes=True):
+        with self._asked("roll back", taken=lambda: True):
             for name in series or ("",):
                 self.archive.roll_back(self.address, moment, series=name, by=self.by, why=why)
 
@@ -186,11 +186,23 @@ class EmbeddedArchive:
         held = self.archive.publications(self.address, sources=names) if names else ()
         return {str(one.source.id): one for one in held if str(one.source.id) in wanted}
 
+    def _has_come(self, batch: CopyBatch) -> bool:
+        """Whether any of a batch is there: it is one transaction."""
+        rows = self.archive.sources(self.address, names={one.source for one in batch.copies}, active=True)
+        there = {(row.source, row.version) for row in rows if row.series == batch.to_series}
+        return any((one.source, one.version) in there for one in batch.copies)
+
+    def _has_gone(self, publications: Sequence[Publication]) -> bool:
+        """Whether any of these has ended."""
+        rows = self.archive.sources(self.address, names={one.source for one in publications}, active=True)
+        return not {one.key for one in publications} <= {str(row.id) for row in rows}
+
     @contextlib.contextmanager
-    def _asked(self, what: str, *, changes: bool = False) -> Iterator[None]:
+    def _asked(self, what: str, *, taken: Callable[[], bool] | None = None) -> Iterator[None]:
         """Count what is asked, and put the archive's errors in the door's words.
 
-        Where a change ends in trouble, it may stand in the history while only its publication is lacking.
+        Where a change ends in trouble, it may stand in the history while only its publication is lacking: whether
+        it was ``taken`` is looked for then.
         """
         began = time.monotonic()
         self.stats.requests += 1
@@ -201,12 +213,11 @@ class EmbeddedArchive:
             raise NotThere(str(error), resolution=self._nearest()) from error
         except ChangeRefused as error:
             raise Refused(str(error)) from error
-        except ArchiveTrouble as error:
-            trouble = Uncertain if changes else Unreachable
+        except (ArchiveError, OSError) as error:
+            trouble = Unreachable if isinstance(error, ArchiveTrouble | OSError) else DoorError
+            if taken is not None and _was_taken(taken):
+                trouble = Uncertain
             raise trouble(str(error), resolution=READ_AGAIN) from error
-        except ArchiveError as error:
-            refused = Uncertain if changes else DoorError
-            raise refused(str(error), resolution=READ_AGAIN) from error
         finally:
             self.stats.seconds += time.monotonic() - began
 
@@ -218,6 +229,14 @@ class EmbeddedArchive:
         if near := difflib.get_close_matches(str(self.address), known, n=3, cutoff=0.5):
             return f"Did you mean {', '.join(near)}?"
         return f"There are {', '.join(known[:10])}." if known else "No PPA is there yet."
+
+
+def _was_taken(taken: Callable[[], bool]) -> bool:
+    """What looking tells; where it cannot be looked, it may have been."""
+    try:
+        return taken()
+    except (ArchiveError, OSError):
+        return True
 
 
 def _publication(one: SourcePublication) -> Publication:

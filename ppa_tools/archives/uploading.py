@@ -161,7 +161,7 @@ def find_key(home: Path, wanted: str, destination: Address) -> openpgp.Key:
 
 def _signed(uplink: Uplink, key: openpgp.Key, text: bytes) -> bytes:
     try:
-        return openpgp.clearsign(uplink.key_home, [key.fingerprint], text)
+        return openpgp.clearsign(uplink.key_home, [key.signs_with or key.fingerprint], text)
     except openpgp.OpenPGPError as error:
         raise NoRights(f"{key.uid} cannot sign now: {error}", resolution=UNLOCK) from error
 

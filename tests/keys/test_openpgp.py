@@ -24,6 +24,7 @@ from ppa_tools.openpgp import (
     read_keys,
     secret_keys,
     stop_agent,
+    text_of,
     verify_clearsigned,
 )
 
@@ -76,6 +77,28 @@ def test_a_key_is_what_was_asked_for(home: Path, key: Key, other: Key) -> None:
     assert (key.uid, key.algorithm, key.expires_at) == ("Farm: Ünit <farm@example.org>", "ed25519", None)
     assert len(key.fingerprint) == 40
     assert {one.fingerprint for one in secret_keys(home)} == {key.fingerprint, other.fingerprint}
+
+
+def test_a_key_signs_with_its_newest_signing_subkey(tmp_path: Path) -> None:
+    made = create_key(tmp_path, "Me <me@example.org>")
+    assert made.signs_with == made.fingerprint
+    gpg(tmp_path, "--quick-add-key", made.fingerprint, "rsa2048", "encrypt")
+    assert secret_keys(tmp_path)[0].signs_with == made.fingerprint
+    gpg(tmp_path, "--quick-add-key", made.fingerprint, "ed25519", "sign")
+    (now,) = secret_keys(tmp_path)
+    assert now.signs_with not in ("", made.fingerprint)
+    signed = clearsign(tmp_path, [now.signs_with], TEXT)
+    assert verify_clearsigned(signed, export_public(tmp_path, made.fingerprint)).fingerprint == made.fingerprint
+    stop_agent(tmp_path)
+
+
+def test_what_a_message_says_is_the_same_whoever_reads_it(home: Path, key: Key, tmp_path: Path) -> None:
+    text = b"Format: 3.0\nOdd: \n - dashes  \n---\nFrom here\n"
+    signed = clearsign(home, [key.fingerprint], text)
+    assert text_of(signed) == verify_clearsigned(signed, export_public(home, key.fingerprint)).payload
+    assert text_of(text) == text
+    with pytest.raises(SignatureRefused, match="outside the signed part"):
+        text_of(b"Version: 2\n" + signed)
 
 
 def test_a_home_that_is_not_there_has_no_keys(tmp_path: Path) -> None:
