@@ -2,7 +2,7 @@
 
 What a package installs is told by the Contents of its repository, else by the .deb itself; what a .deb told is
 kept by its SHA-256. What Conflicts, Breaks or Replaces permit is no clash. Maintainer scripts may divert files:
-what they do is unknown until they run, so of packages whose scripts call dpkg-divert it is only said that they may.
+what they do is unknown until they run, so of packages whose scripts call dpkg-divert it is said that they may.
 """
 
 from __future__ import annotations

@@ -57,12 +57,8 @@ def test_what_two_ppas_of_the_embedded_archive_do_not_agree_about_is_found_from_
     repositories = [embedded_repository(one, SERIES, archive.root) for one in (PPA, OTHER)]
     assert architectures_of(reader.read_release(repositories[0])) == (ARCH,)
     held = reader.read_all(repositories, [ARCH])
-    found = find_conflicts(
-        [
-            (one, held_of_holdings(held[where], SERIES))
-            for one, where in zip((PPA, OTHER), repositories, strict=True)
-        ]
-    )
+    pairs = zip((PPA, OTHER), repositories, strict=True)
+    found = find_conflicts([(one, held_of_holdings(held[where], SERIES)) for one, where in pairs])
     assert [(one.package, one.architectures, one.chosen and one.chosen.address) for one in found.conflicts] == [
         ("hello", (ARCH,), OTHER),
         ("hello", ("source",), OTHER),
