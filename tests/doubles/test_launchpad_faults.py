@@ -62,7 +62,7 @@ def test_a_body_can_be_half_or_no_json_at_all(double: LaunchpadDouble, kind: str
 def test_a_body_can_be_slow(double: LaunchpadDouble) -> None:
     double.fault("slow", seconds=30)
     with pytest.raises(requests.ConnectionError, match="timed out"):
-        requests.get(f"{double.api}/ubuntu", timeout=0.2)
+        requests.get(f"{double.api}/ubuntu", timeout=1)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,6 @@ def test_every_answer_waits_as_long_as_the_network(double: LaunchpadDouble) -> N
     double.set(latency_s=0.05)
     read(double)
     assert double.requests()[0]["seconds"] >= 0.05
-    double.set(latency_s=0.0)
 
 
 def test_an_entry_that_is_known_is_not_sent_again(double: LaunchpadDouble) -> None:
@@ -124,4 +123,3 @@ def test_a_connection_that_is_silent_too_long_is_closed(double: LaunchpadDouble)
     connection.getresponse().read()
     assert connection.sock.recv(1) == b""
     connection.close()
-    double.set(idle_s=None)

@@ -13,8 +13,11 @@ TEXT, JSON, HTML, WADL = "text/plain", "application/json", "text/html", "applica
 
 @dataclass
 class Request:
-    """One request; ``path`` has no slash at its begin and is still quoted, ``number`` counts requests; the
-    names of ``headers`` are in title case."""
+    """One request.
+
+    ``path`` has no slash at its begin and is still quoted; ``number`` counts requests; the names of ``headers`` are
+    in title case.
+    """
 
     number: int
     method: str

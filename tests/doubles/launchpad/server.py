@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socket import SO_LINGER, SOL_SOCKET, socket
@@ -52,7 +52,7 @@ class Logged:
     size_bytes: int = 0
     seconds: float = 0.0
     fault: str = ""
-    is_api: bool = field(default=True)
+    is_api: bool = True
 
 
 class Double:

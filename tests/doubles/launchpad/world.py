@@ -46,7 +46,7 @@ class Unknown(Exception):
 
 
 class World:
-    """Everything the double knows. Not safe for threads: whoever uses it holds ``server.lock``."""
+    """Everything the double knows. Not safe for threads: whoever uses it holds ``Double.lock``."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -245,13 +245,9 @@ class World:
         publication.status, publication.superseded_at = status, now
         if status == DELETED:
             publication.removed_by, publication.removal_comment = by, comment
-        self.note_end(publication, now)
-        self.changed(publication)
-
-    def note_end(self, publication: Publication, at: float) -> None:
-        """Its files will go when they have been kept long enough."""
         self.ended.append(publication)
-        self.oldest_ended = min(self.oldest_ended, at)
+        self.oldest_ended = min(self.oldest_ended, now)
+        self.changed(publication)
 
     def delete(self, source: SourcePublication, by: str, comment: str, now: float, request: int = 0) -> None:
         """What ``requestDeletion`` does: the source and its active binaries go at once."""
