@@ -15,8 +15,8 @@ TEXT, JSON, HTML, WADL = "text/plain", "application/json", "text/html", "applica
 class Request:
     """One request.
 
-    ``path`` has no slash at its begin and is still quoted; ``number`` counts requests; the names of ``headers`` are
-    in title case.
+    ``path`` has no slash at its begin and is still quoted; ``number`` counts requests; the names of ``headers``
+    are in title case.
     """
 
     number: int
