@@ -63,10 +63,11 @@ def carry_out(
     if is_json:
         print_json(plan_json(plan, standing, report=report))
     show_report(report, args.format)
-    if report.stopped:
-        note(report.stopped if RESUME in report.stopped else f"{report.stopped}\n  {RESUME}")
     if report.interrupted:
+        note(f"interrupted\n  {RESUME}")
         return Exit.INTERRUPTED
+    if report.stopped:
+        note(f"{report.stopped}\n  {RESUME}")
     return Exit.DONE if not args.wait and _is_only_asked_for(report) else report.exit_status
 
 

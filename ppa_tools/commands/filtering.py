@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from ppa_tools.commands.ends import usage_error
+from ppa_tools.plan.choosing import Selection, nearest_names
 
 
-@dataclass(frozen=True)
-class Filter:
-    """Which source packages are meant: those that fit ``include`` (none: all), without what fits ``exclude``."""
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-
-    def admits(self, name: str) -> bool:
-        """Whether a package is meant."""
-        return (not self.include or _fits(name, self.include)) and not _fits(name, self.exclude)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names where all are plain ones, else none: with names, an archive need not tell the rest."""
-        return self.include if not any(is_pattern(one) for one in self.include) else ()
-
-    def unmatched(self, known: Iterable[str]) -> tuple[str, ...]:
-        """What is included and fits nothing that there is."""
-        there = set(known)
-        return tuple(one for one in self.include if not any(fnmatchcase(name, one) for name in there))
+def selection(include: Sequence[str], exclude: Sequence[str] = ()) -> Selection:
+    """What fits ``include`` (none: everything), without what fits ``exclude``."""
+    return Selection(everything=True, include=tuple(include), exclude=tuple(exclude))
 
 
-def is_pattern(text: str) -> bool:
-    """Whether a text has wildcards."""
-    return any(one in text for one in "*?[")
+def plain_names(wanted: Selection) -> tuple[str, ...]:
+    """The names that are meant where all are plain ones, else none; an archive need not tell the rest then."""
+    return wanted.include if not any(set(one) & set("*?[") for one in wanted.include) else ()
+
+
+def unmatched(wanted: Selection, known: Iterable[str]) -> tuple[str, ...]:
+    """What is included and fits nothing that there is."""
+    there = set(known)
+    return tuple(one for one in wanted.include if not any(fnmatchcase(name, one) for name in there))
 
 
 def check_names(asked: Sequence[str], known: Iterable[str], where: str) -> None:
     """Raise CommandError (usage) naming what is not there, each with the nearest names."""
     if not asked:
         return
-    from ppa_tools.plan.choosing import nearest_names
-
     there = sorted(set(known))
     said = []
     for name in asked:
@@ -57,7 +44,3 @@ def check_series(asked: Iterable[str], known: Iterable[str], where: str) -> None
     if missing := [one for one in asked if one not in there]:
         has = f"It has {', '.join(there)}." if there else "It has no series."
         raise usage_error(f"{where} has no series {', '.join(missing)}", has)
-
-
-def _fits(name: str, globs: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, one) for one in globs)

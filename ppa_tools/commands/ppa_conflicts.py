@@ -10,9 +10,10 @@ from ppa_tools.address import Address, parse_address
 from ppa_tools.commands import arguments
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit, usage_error
-from ppa_tools.commands.filtering import Filter, check_names, check_series
+from ppa_tools.commands.filtering import check_names, check_series, selection, unmatched
 from ppa_tools.commands.indexes import add_base, readable_indexes
 from ppa_tools.commands.session import session
+from ppa_tools.plan.choosing import Selection
 from ppa_tools.publication import Side
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from ppa_tools.commands.conflict_output import Findings, show
 
     addresses = _addresses(args)
-    wanted = Filter(tuple(args.include), tuple(args.exclude))
+    wanted = selection(args.include, args.exclude)
     with session(args) as opened:
         sides = opened.sides(addresses, with_past=False)
         _check_words(args, wanted, sides)
@@ -92,11 +93,11 @@ def _addresses(args: argparse.Namespace) -> list[Address]:
     return addresses
 
 
-def _check_words(args: argparse.Namespace, wanted: Filter, sides: Sequence[Side]) -> None:
+def _check_words(args: argparse.Namespace, wanted: Selection, sides: Sequence[Side]) -> None:
     where = ", ".join(str(side.address) for side in sides)
     known = [one.source for side in sides for one in side.publications]
     check_series(args.series, [name for side in sides for name in side.series], where)
-    check_names(wanted.unmatched(known), known, where)
+    check_names(unmatched(wanted, known), known, where)
 
 
 def _shared_series(sides: Sequence[Side]) -> list[str]:

@@ -8,11 +8,11 @@ from ppa_tools.commands import arguments
 from ppa_tools.commands.arguments import AddressAt
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit
-from ppa_tools.commands.filtering import Filter, check_names, check_series
+from ppa_tools.commands.filtering import check_names, check_series, selection, unmatched
 from ppa_tools.commands.moments import read_when
 from ppa_tools.commands.output import Column, Table, counted, moment_text, note, print_rows
 from ppa_tools.commands.session import Session, session
-from ppa_tools.plan.choosing import ChoiceError, SeriesPair, pair_series
+from ppa_tools.plan.choosing import ChoiceError, Selection, SeriesPair, pair_series
 from ppa_tools.plan.comparing import Change, Difference, compare
 from ppa_tools.publication import Side
 
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell what differs."""
-    wanted = Filter(tuple(args.include), tuple(args.exclude))
+    wanted = selection(args.include, args.exclude)
     with session(args) as opened:
         left_at, right_at = (_moment(opened, one) for one in (args.left, args.right))
         past = left_at is not None or right_at is not None
@@ -77,14 +77,14 @@ def _pairs(args: argparse.Namespace, left: Side) -> tuple[SeriesPair, ...]:
         raise usage_error(str(error)) from error
 
 
-def _check(args: argparse.Namespace, wanted: Filter, left: Side, right: Side) -> None:
+def _check(args: argparse.Namespace, wanted: Selection, left: Side, right: Side) -> None:
     """Names and series that neither side ever had are slips of the hand."""
     where = f"{args.left.address} and {args.right.address}"
     known = [one.source for side in (left, right) for one in side.publications]
     check_series(args.series, [name for side in (left, right) for name in side.series], where)
     check_series(args.from_series, left.series, str(left.address))
     check_series(args.to_series, right.series, str(right.address))
-    check_names(wanted.unmatched(known), known, where)
+    check_names(unmatched(wanted, known), known, where)
 
 
 def _table(args: argparse.Namespace, found: list[Difference]) -> Table:

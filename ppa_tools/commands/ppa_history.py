@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ppa_tools.commands import arguments
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit
-from ppa_tools.commands.filtering import Filter, check_names, check_series
+from ppa_tools.commands.filtering import check_names, check_series, selection, unmatched
 from ppa_tools.commands.moments import read_when
 from ppa_tools.commands.output import Column, Table, counted, moment_column, note, print_rows
 from ppa_tools.commands.session import session
@@ -47,14 +47,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell what happened."""
-    wanted = Filter(tuple(args.packages))
+    wanted = selection(args.packages)
     with session(args) as opened:
         archive = opened.archive(args.archive)
         since = _since(args.since, lambda when: read_when(archive, when))
         side = archive.side(with_past=True)
     check_series(args.series, side.series, str(args.archive))
     known = {one.source for one in side.publications}
-    check_names(wanted.unmatched(known), known, str(args.archive))
+    check_names(unmatched(wanted, known), known, str(args.archive))
     chosen = [
         one
         for one in side.publications

@@ -11,9 +11,10 @@ from ppa_tools.archives.door import Archive
 from ppa_tools.commands import arguments
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit
-from ppa_tools.commands.filtering import Filter, check_names, check_series
+from ppa_tools.commands.filtering import check_names, check_series, plain_names, selection, unmatched
 from ppa_tools.commands.output import Column, Table, age_text, counted, moment_column, note, print_rows
 from ppa_tools.commands.session import Session, session
+from ppa_tools.plan.choosing import Selection
 from ppa_tools.publication import ACTIVE, Build, BuildState, Publication, Status
 
 STYLES = {Status.PUBLISHED: "good", Status.PENDING: "new", Status.DELETED: "bad"}
@@ -47,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """List what is there."""
     statuses = tuple(one for one in Status if args.all or one.lower() in args.status) or ACTIVE
-    wanted = Filter(tuple(args.include), tuple(args.exclude))
+    wanted = selection(args.include, args.exclude)
     addresses = list(dict.fromkeys(args.archives))
     with session(args) as opened:
         found = _found(opened, addresses, args.series, statuses, wanted)
@@ -76,7 +77,7 @@ def _found(
     addresses: Sequence[Address],
     series: Sequence[str],
     statuses: Sequence[Status],
-    wanted: Filter,
+    wanted: Selection,
 ) -> Mapping[Address, Sequence[Publication]]:
     """What the archives have; raises CommandError when names or series are in none of them."""
 
@@ -86,13 +87,13 @@ def _found(
 
         return dict(zip(addresses, opened.each(addresses, ask), strict=True))
 
-    found = read(wanted.names)
+    found = read(plain_names(wanted))
     known = {one.source for its in found.values() for one in its}
-    if unmatched := wanted.unmatched(known):
-        if wanted.names:
+    if lacking := unmatched(wanted, known):
+        if plain_names(wanted):
             known = {one.source for its in read(()).values() for one in its}
         _check_series(opened, addresses, series)
-        check_names(unmatched, known, _place(addresses, series))
+        check_names(lacking, known, _place(addresses, series))
     elif series and not known:
         _check_series(opened, addresses, series)
     return found

@@ -10,7 +10,7 @@ from ppa_tools.commands import arguments
 from ppa_tools.commands.carrying_out import add_arguments as add_consent
 from ppa_tools.commands.carrying_out import carry_out
 from ppa_tools.commands.command import Command, Example
-from ppa_tools.commands.filtering import Filter, check_names, check_series
+from ppa_tools.commands.filtering import check_names, check_series, selection, unmatched
 from ppa_tools.commands.moments import DATES, read_when
 from ppa_tools.commands.output import moment_text, note
 from ppa_tools.commands.session import session
@@ -45,14 +45,14 @@ def run(args: argparse.Namespace) -> int:
     from ppa_tools.plan.guard import guards
     from ppa_tools.plan.returning import AS_IT_WAS, plan_return, to_bring_back
 
-    wanted = Filter(tuple(args.packages))
+    wanted = selection(args.packages)
     with session(args) as opened:
         archive = opened.archive(args.archive)
         moment = read_when(archive, args.to)
         side = archive.side(with_past=True)
         check_series(args.series, side.series, str(args.archive))
         known = {one.source for one in side.publications}
-        check_names(wanted.unmatched(known), known, str(args.archive))
+        check_names(unmatched(wanted, known), known, str(args.archive))
         names = {name for name in known if wanted.admits(name)} if args.packages else set()
         shelf = Shelf(side)
         picks = [

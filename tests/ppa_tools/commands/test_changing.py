@@ -183,7 +183,7 @@ def test_conflicts_say_which_version_apt_takes(shell: Shell, scene: Scene) -> No
     said = shell(*words, "--exit-code", status=3)
     assert re.split("  +", said.lines[1])[-2:] == [f"1.0-2 of {TRUNK_NAME}", f"1.0-1 of {STABLE_NAME}"]
     assert f"{STABLE_NAME} would run against other versions of 1 package" in said.err
-    (row,) = shell(*words, "--pin", f"{STABLE_NAME}=600", "--format", "json").json
+    (row,) = shell(*words, "--pin", f"{STABLE_NAME}=600", "--format", "json").json["conflicts"]
     assert row["chosen"] == {"archive": STABLE_NAME, "version": "1.0-1", "priority": 600}
     assert "Name two or more" in shell("ppa-conflicts", TRUNK_NAME, status=2).err
 
