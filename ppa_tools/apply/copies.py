@@ -53,6 +53,7 @@ def copy(run: Run, actions: Sequence[Action]) -> list[Action]:
     flights = _of_earlier_runs(run, actions)
     if flights:
         _look_first(run, flights)
+        flights, _ = _ask_overdue(run, flights)
     in_the_air = {action for flight in flights for action in flight.waiting}
     to_ask = [action for action in actions if action not in in_the_air and action not in run.results]
     flights += _ask_all(run, to_ask, attempt=1)
@@ -177,12 +178,8 @@ def _wait(run: Run, flights: list[Flight], total: int) -> list[Action]:
         except DoorError as error:
             raise Stopped(error) from error
         failed_looks = 0
-        overdue = [flight for flight in flights if _may_ask_again(run, flight)]
-        flights = [flight for flight in flights if flight not in overdue]
-        for flight in overdue:
-            run.note(State.NOT_TAKEN, flight.waiting)
-            flights += _ask_all(run, in_order(list(flight.waiting)), attempt=flight.asked + 1)
-        if run.clock() >= deadline or (run.destination.is_immediate and not overdue):
+        flights, asked_again = _ask_overdue(run, flights)
+        if run.clock() >= deadline or (run.destination.is_immediate and not asked_again):
             break
     lost = _given_up(run, flights)
     run.tell(Progress(Step.WAITING, total - len(lost), total))
@@ -194,6 +191,18 @@ def _next_moment(run: Run, flights: Iterable[Flight], deadline: float) -> float:
     now = run.clock()
     settled = [flight.at + run.settle_s - now for flight in flights if not flight.certain]
     return max(min([deadline - now, *(left_s for left_s in settled if left_s > 0)]), FIRST_LOOK_S)
+
+
+def _ask_overdue(run: Run, flights: Iterable[Flight]) -> tuple[list[Flight], bool]:
+    """Ask again for what was not taken, so far as a look has told; whether there was any."""
+    overdue: list[Flight] = []
+    kept: list[Flight] = []
+    for flight in flights:
+        (overdue if _may_ask_again(run, flight) else kept).append(flight)
+    for flight in overdue:
+        run.note(State.NOT_TAKEN, flight.waiting)
+        kept += _ask_all(run, in_order(list(flight.waiting)), attempt=flight.asked + 1)
+    return kept, bool(overdue)
 
 
 def _may_ask_again(run: Run, flight: Flight) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def carry_out(
     *,
     settle_s: float = 60.0,
     limit_s: float = 600.0,
+    wait_s: float = math.inf,
 ) -> Report:
     with open_journal(plan.destination, "production", environment={"XDG_STATE_HOME": str(state)}) as journal:
         return apply_plan(
@@ -70,6 +72,7 @@ def carry_out(
             journal,
             settle_s=settle_s,
             limit_s=limit_s,
+            wait_s=wait_s,
             clock=world.clock,
             sleep=world.sleep,
             why="a test",

@@ -365,3 +365,24 @@ def test_deletions_that_are_asked_for_together_are_looked_for_before_any_is_aske
     report = stage.apply(sync_plan(stage.source, stage.destination))
     assert report.exit_status == 0
     assert set(stage.destination.taken.values()) == {1}
+
+
+def test_runs_that_wait_for_nothing_ask_again_for_what_was_never_taken(make: Make) -> None:
+    stage = make("a")
+    ask = stage.destination.ask_copies
+
+    def breaks(_: CopyBatch) -> None:
+        raise Uncertain("the connection broke")
+
+    stage.destination.ask_copies = breaks  # type: ignore[method-assign]
+    plan = sync_plan(stage.source, stage.destination)
+    assert outcomes(stage.apply(plan, settle_s=60, wait_s=0)) == {"copy a": Outcome.UNKNOWN}
+    stage.destination.ask_copies = ask  # type: ignore[method-assign]
+    stage.apply(plan, settle_s=60, wait_s=0)
+    assert not stage.destination.taken
+    stage.world.sleep(61)
+    stage.apply(plan, settle_s=60, wait_s=0)
+    stage.apply(plan, settle_s=60, wait_s=0)
+    assert stage.destination.taken == {("copy", "noble", "a", "1.0-1"): 1}
+    stage.world.sleep(61)
+    assert sync_plan(stage.source, stage.destination).pending == ()
