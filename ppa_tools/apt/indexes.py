@@ -7,6 +7,7 @@ keys where they are known. Everything has a limit.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from ppa_tools.archives.compression import FORMS, PLAIN, UNREADABLE
 from ppa_tools.archives.door import DoorError, NotThere
 from ppa_tools.archives.indexes import Listed, release_listed
 
+KEYS_LIMIT_BYTES = 1 << 20
 RELEASE_LIMIT_BYTES = 16 << 20
 INDEX_LIMIT_BYTES = 512 << 20
 TEXT_LIMIT_BYTES = 2 << 30
@@ -102,6 +104,18 @@ class Reader:
                 ) from error
         listed = {one.path: one for one in release_listed(said) if SHA256.fullmatch(one.sha256)}
         return Release(repository, listed, said)
+
+    def read_launchpad_keys(self, archive_url: str) -> bytes:
+        """The keys that sign a PPA, as Launchpad's web service tells them; b"" where it tells none.
+
+        ``archive_url`` is the PPA there. Raises Unreachable.
+        """
+        try:
+            answer = self.fetcher.fetch_fresh(f"{archive_url}?ws.op=getSigningKeyData", KEYS_LIMIT_BYTES)
+            told = json.loads(answer)
+        except (NotThere, ValueError):
+            return b""
+        return told.encode() if isinstance(told, str) else b""
 
     def fetch(self, release: Release, path: str) -> tuple[Path, Listed] | None:
         """The file of an index, in the handiest form there is; None where there is no such index.

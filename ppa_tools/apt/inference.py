@@ -17,6 +17,8 @@ from ppa_tools.apt.unmet import Unmet
 
 CANNOT = "it cannot be installed itself"
 CHAIN = 6
+"""How many reasons are kept: one's own, the next ones, and the last, from which all follows."""
+
 
 Name = tuple[str, bool]
 """A package, or a source, for which it is true."""
@@ -91,7 +93,8 @@ class Inference:
         below = [
             one for each in self._universe.satisfying(wants.clause) for one in self._broken[each.package, False]
         ]
-        return (own, *dict.fromkeys(below))[:CHAIN]
+        chain = list(dict.fromkeys(below))
+        return (own, *chain[: CHAIN - 2], *chain[CHAIN - 2 :][-1:])
 
 
 def _wants(package: BinaryPackage) -> tuple[_Wants, ...]:

@@ -54,6 +54,11 @@ class Broken:
     errors: str = ""
     fine_in: tuple[str, ...] = ()
 
+    @property
+    def cause(self) -> str:
+        """What it comes down to: the same for all that hang on it."""
+        return str(self.reasons[-1]) if self.reasons else self.errors
+
     def __str__(self) -> str:
         what = "built" if self.is_source else "installed"
         why = "; ".join(str(one) for one in self.reasons) or self.errors
@@ -96,7 +101,8 @@ def find_broken(
             for at, one in enumerate(base)
         ]
         layers = _Layers(architecture)
-        merged = _Search(AptRoot(_new(room / "merged"), [*laid, *below], architectures, pins), laid, below, layers)
+        root = AptRoot(_new(room / "merged"), [*laid, *below], architectures, pins, build_essential=bool(below))
+        merged = _Search(root, laid, below, layers)
         merged.infers = not pins  # which are apt's own affair
         names, sources = merged.packages(), merged.sources() if build else []
         total = len(names) + len(sources)
@@ -108,7 +114,9 @@ def find_broken(
             held = {False: set(layers.names(one)), True: {each.source for each in layers.holdings(one).sources}}
             suspects = [each for each in broken if each.name in held[each.is_source]]
             if suspects:
-                root = AptRoot(_new(room / f"alone-{at}"), [one, *below], architectures)
+                root = AptRoot(
+                    _new(room / f"alone-{at}"), [one, *below], architectures, build_essential=bool(below)
+                )
                 alone = _Search(root, [one], below, layers)
                 failing = {
                     False: alone.failing_packages([each.name for each in suspects if not each.is_source]),

@@ -61,15 +61,24 @@ class AptRoot:
     """An apt with nothing installed, and with these repositories in this order; it lies in ``directory``."""
 
     def __init__(
-        self, directory: Path, laid: Sequence[Laid], architectures: Sequence[str], pins: Sequence[Pin] = ()
+        self,
+        directory: Path,
+        laid: Sequence[Laid],
+        architectures: Sequence[str],
+        pins: Sequence[Pin] = (),
+        *,
+        build_essential: bool = True,
     ) -> None:
-        """``architectures``: the machine's own first, then those of others that it could run."""
+        """``architectures``: the machine's own first, then those of others that it could run.
+
+        Builds want build-essential, too, unless told otherwise: where no distribution lies below, nobody has it.
+        """
         for name in DIRECTORIES:
             (directory / name).mkdir(parents=True, exist_ok=True)
         (directory / "var/lib/dpkg/status").touch()
         self._directory, self._laid = directory, laid
         self._conf = directory / "apt.conf"
-        self._conf.write_text(_configuration(directory, architectures))
+        self._conf.write_text(_configuration(directory, architectures, build_essential))
         lines = [line for number, one in enumerate(laid) for line in self._lay(number, one, architectures)]
         (directory / "etc/apt/sources.list").write_text("".join(f"{line}\n" for line in lines))
         (directory / "etc/apt/preferences").write_text("\n".join(_pin_text(pin) for pin in pins))
@@ -145,7 +154,7 @@ class AptRoot:
             raise DoorError(f"apt's solver found no answer in {SIMULATION_TIMEOUT_S:g} s") from error
 
 
-def _configuration(directory: Path, architectures: Sequence[str]) -> str:
+def _configuration(directory: Path, architectures: Sequence[str], build_essential: bool) -> str:
     """What holds for this root; of the machine's own settings nothing does."""
     quoted = str(directory).replace('"', "")
     all_of_them = " ".join(f'"{one}";' for one in architectures)
@@ -163,6 +172,7 @@ def _configuration(directory: Path, architectures: Sequence[str]) -> str:
         'Acquire::Languages "none";\n'
         'Debug::NoLocking "true";\n'
         'Dir::Bin::dpkg "/bin/false";\n'
+        f"{'' if build_essential else '#clear APT::Build-Essential;'}\n"
     )
 
 

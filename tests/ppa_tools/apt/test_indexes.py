@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -150,6 +151,15 @@ def test_an_index_that_is_not_what_its_release_says_is_refused(web: Web, tmp_pat
         reader.read_holdings(launchpad_repository(LAUNCHPAD, "noble", root=web.url), [ARCH])
     with pytest.raises(IndexDamaged, match="not there as its Release says"):
         reader.read_holdings(on_disk, [ARCH])
+
+
+def test_the_keys_of_a_ppa_are_those_that_launchpad_tells(web: Web, tmp_path: Path, reader: Reader) -> None:
+    where = tmp_path / "served/~team/+archive/ubuntu"
+    where.mkdir(parents=True)
+    (where / "name").write_text(json.dumps("-----BEGIN PGP PUBLIC KEY BLOCK-----"))
+    url = f"{web.url}/~team/+archive/ubuntu"
+    assert reader.read_launchpad_keys(f"{url}/name").startswith(b"-----BEGIN")
+    assert reader.read_launchpad_keys(f"{url}/other") == b""
 
 
 def test_a_ppa_that_is_not_there_is_told(web: Web, reader: Reader) -> None:

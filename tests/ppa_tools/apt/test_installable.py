@@ -5,12 +5,56 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from ppa_tools.address import Address
 from ppa_tools.apt.conflicting import Pin
+from ppa_tools.apt.fetching import Fetcher
 from ppa_tools.apt.indexes import Reader
-from ppa_tools.apt.installable import Verdict, find_broken
+from ppa_tools.apt.installable import Verdict, find_broken, lay_out
 from ppa_tools.apt.repositories import Repository
+from ppa_tools.apt.root import AptRoot
 from tests.ppa_tools.apt.conftest import ARCH, package, source, write_repository
+
+RELATIONS = st.sampled_from(["a", "b", "c", "a (= 1)", "b (<< 2)", "c (>= 2)", "d | a (>= 2)", "v", "a | b (= 1)"])
+STANZA = st.tuples(
+    st.sampled_from("abcdef"),
+    st.sampled_from("12"),
+    st.lists(RELATIONS, max_size=2),
+    st.sampled_from(["", "Provides: v", "Conflicts: b", "Breaks: c (<< 2)"]),
+)
+
+
+def stanza_of(one: tuple[str, str, list[str], str]) -> str:
+    name, version, depends, more = one
+    fields = [f"Depends: {', '.join(depends)}"] if depends else []
+    return package(f"{name} {version}", *fields, *([more] if more else []))
+
+
+@given(st.lists(st.lists(STANZA, max_size=5, unique_by=lambda one: one[0]), min_size=2, max_size=3))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_sets_and_what_follows_from_them_tell_what_trying_each_alone_tells(
+    tmp_path_factory: pytest.TempPathFactory, ppas: list[list[tuple[str, str, list[str], str]]]
+) -> None:
+    room = tmp_path_factory.mktemp("room")
+    reader = Reader(Fetcher(room / "cache"))
+    repositories = [
+        write_repository(room / f"r{at}", "s", [stanza_of(one) for one in ppa]) for at, ppa in enumerate(ppas)
+    ]
+    verdict = judge(reader, repositories)
+    laid = [lay_out(reader, one, [ARCH], made(room / f"l{at}")) for at, one in enumerate(repositories)]
+    root = AptRoot(made(room / "root"), laid, [ARCH])
+    every = sorted({one[0] for ppa in ppas for one in ppa})
+    failing = [name for name in every if not root.simulate_install([name]).installable]
+    assert sorted(one.name for one in (*verdict.by_merge, *verdict.before)) == failing
+    assert all(one.reasons or one.errors for one in (*verdict.by_merge, *verdict.before))
+
+
+def made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
 
 
 def names(verdict: Verdict) -> tuple[list[str], list[str]]:
