@@ -8,7 +8,14 @@ from ppa_tools.archives.door import DoorError, NoRights, NotThere, Refused, Unre
 from ppa_tools.archives.launchpad.credentials import HOW_TO_SIGN_IN, Token
 from ppa_tools.archives.launchpad.session import Answer
 
-BAD_TOKEN = ("Expired token", "Invalid token", "Unknown access token", "Invalid nonce", "Unknown consumer")
+BAD_TOKEN = (
+    "Expired token",
+    "Invalid signature",
+    "Invalid token",
+    "Unauthorized token",
+    "Unknown access token",
+    "Unknown consumer",
+)
 UPLOAD_RIGHTS = "no upload rights"
 """What is in Launchpad's reason, with status 400, when one may not copy to a PPA."""
 
