@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ppa_tools.address import Address, parse_address
-from ppa_tools.archives.words import read_moment
+from ppa_tools.archives.words import read_moment, read_size
 
 if TYPE_CHECKING:
     from ppa_tools.plan.choosing import Wanted
@@ -85,6 +85,7 @@ package = _argument(_read_package)
 duration = _argument(read_duration)
 moment = _argument(read_moment)
 count = _argument(read_count)
+size = _argument(read_size)
 
 
 def add_source_and_destination(parser: argparse.ArgumentParser) -> None:

@@ -11,14 +11,18 @@ from ppa_tools.commands.output import Column, Table, counted, note, print_json, 
 if TYPE_CHECKING:
     from ppa_tools.apt.conflicting import Found, Offer
     from ppa_tools.apt.installable import Broken, Verdict
+    from ppa_tools.apt.ownership import Clash, Ownership
+
+MOST_PATHS_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found; ``verdicts`` of the solver are by series."""
+    """All that was found; ``verdicts`` of the solver, and what files are ``owned`` twice, are by series."""
 
     conflicts: Found | None = None
     verdicts: tuple[tuple[str, Verdict], ...] = ()
+    owned: tuple[tuple[str, Ownership], ...] = ()
 
     def with_conflicts(self, found: Found) -> Findings:
         """The same, with the versions that differ."""
@@ -28,7 +32,13 @@ class Findings:
     def anything(self) -> bool:
         """Whether the archives do not fit together in some way; what was broken before does not count."""
         versions = self.conflicts is not None and (self.conflicts.conflicts or self.conflicts.twins)
-        return bool(versions) or any(verdict.by_merge for _, verdict in self.verdicts)
+        return bool(versions or self.clashes) or any(verdict.by_merge for _, verdict in self.verdicts)
+
+    @property
+    def clashes(self) -> list[tuple[str, Clash]]:
+        """The files that packages of two archives own, by series."""
+        of_all = ((series, one) for series, ownership in self.owned for one in ownership.clashes)
+        return [(series, one) for series, one in of_all if not one.is_within_one]
 
 
 def show(findings: Findings, how: str) -> None:
@@ -40,6 +50,7 @@ def show(findings: Findings, how: str) -> None:
                 "twins": _twins(findings).values(),
                 "broken": _broken(findings, before=False).values(),
                 "broken_before": _broken(findings, before=True).values(),
+                "files": _files(findings).values(),
             }
         )
         return
@@ -49,6 +60,7 @@ def show(findings: Findings, how: str) -> None:
     _show_more(_twins(findings), "The same version with other contents; apt takes the first:")
     _show_more(_broken(findings, before=False), "What cannot be installed or built once all are used together:")
     _show_more(_broken(findings, before=True), "What could not before, either:")
+    _show_more(_files(findings), "Files that two packages own; dpkg refuses the second:")
     _sum_up(findings)
 
 
@@ -67,6 +79,10 @@ def _sum_up(findings: Findings) -> None:
         broken = counted(len(verdict.by_merge), "package")
         tested = f"{verdict.tested:,} tested on {verdict.architecture}"
         note(f"{series}: {broken} broken by putting them together, of {tested}")
+    for series, ownership in findings.owned:
+        if unseen := ownership.unseen:
+            owner, why = unseen[0]
+            note(f"{series}: the files of {counted(len(unseen), 'package')} are not known, as {owner}: {why}")
     note(counted(len(findings.conflicts.conflicts), "conflict"))
 
 
@@ -116,6 +132,26 @@ def _broken(findings: Findings, *, before: bool) -> Table:
         for one in (verdict.before if before else verdict.by_merge)
     )
     return Table(columns, rows)
+
+
+def _files(findings: Findings) -> Table:
+    columns = (
+        Column("series", "SERIES"),
+        Column("one", "PACKAGE"),
+        Column("other", "AND"),
+        Column("may_divert", "MAY DIVERT"),
+        Column("paths", "FILES", say=_paths_text),
+    )
+    rows = (
+        (series, str(one.one), str(one.other), [*one.may_divert, *one.unread], list(one.paths))
+        for series, one in findings.clashes
+    )
+    return Table(columns, tuple(rows))
+
+
+def _paths_text(paths: Sequence[str]) -> str:
+    more = len(paths) - MOST_PATHS_SHOWN
+    return " ".join(paths[:MOST_PATHS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _broken_row(one: Broken) -> tuple[Any, ...]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from ppa_tools.address import Address
 from ppa_tools.apt.conflicting import Held, held_of_holdings
+from ppa_tools.apt.fetching import cache_directory
 from ppa_tools.apt.indexes import Reader
 from ppa_tools.apt.installable import find_broken
+from ppa_tools.apt.ownership import find_clashes
 from ppa_tools.commands.conflict_output import Findings
 from ppa_tools.commands.indexes import base_of, choose_architecture, repository_of
 from ppa_tools.commands.progress import counting
@@ -38,23 +40,28 @@ def held_in_indexes(
 def what_breaks(
     opened: Session, args: argparse.Namespace, sides: Sequence[Side], series: Sequence[str]
 ) -> Findings:
-    """What could be installed and built with one of the archives, and can not with all."""
-    verdicts = []
+    """What could be installed and built with one of the archives, and can not with all; files that two own."""
+    verdicts, owned, reader = [], [], Reader()
     for name in series:
         architecture = _architecture(args, sides, name)
         repositories = _repositories(opened, sides, name)
         base = base_of(list(repositories), name, architecture, args.base)
+        ppas = list(repositories.values())
         with counting(f"solving {name}") as progress:
-            verdict = find_broken(
-                list(repositories.values()),
-                base,
+            verdict = find_broken(ppas, base, architecture, reader=reader, pins=args.pin, progress=progress)
+        verdicts.append((name, verdict))
+        with counting(f"files of {name}") as progress:
+            ownership = find_clashes(
+                list(reader.read_all(ppas, [architecture]).items()),
                 architecture,
-                reader=Reader(),
+                reader=reader,
+                cache=cache_directory(),
                 pins=args.pin,
+                download_limit_bytes=args.download_limit,
                 progress=progress,
             )
-        verdicts.append((name, verdict))
-    return Findings(verdicts=tuple(verdicts))
+        owned.append((name, ownership))
+    return Findings(verdicts=tuple(verdicts), owned=tuple(owned))
 
 
 def _repositories(opened: Session, sides: Sequence[Side], series: str) -> dict[Address, Repository]:

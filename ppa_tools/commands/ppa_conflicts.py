@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ppa_tools.address import Address, parse_address
+from ppa_tools.archives.words import read_size
 from ppa_tools.commands import arguments
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit, usage_error
@@ -18,6 +19,9 @@ from ppa_tools.publication import Side
 
 if TYPE_CHECKING:
     from ppa_tools.apt.conflicting import Held, Pin
+
+
+DOWNLOAD_LIMIT = "256M"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,17 +40,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how apt would choose")
     group.add_argument(
         "--pin",
-        metavar="PPA=PRIORITY",
+        metavar="PPA[/GLOB]=PRIORITY",
         action="append",
         default=[],
         type=_pin,
-        help="apt's priority for what comes from a PPA (500); may be repeated",
+        help="apt's priority for what comes from a PPA, or for packages of it (500); may be repeated",
     )
     group = parser.add_argument_group("what breaks")
     group.add_argument(
         "--installable",
         action="store_true",
-        help="have apt's solver prove what could no longer be installed or built",
+        help="have apt's solver prove what could no longer be installed or built, and find files that two own",
+    )
+    group.add_argument(
+        "--download-limit",
+        metavar="SIZE",
+        type=arguments.size,
+        default=read_size(DOWNLOAD_LIMIT),
+        help=f"download packages up to this in all, to see what files they own ({DOWNLOAD_LIMIT})",
     )
     group.add_argument("--architecture", metavar="NAME", default="", help="for this one (this machine's)")
     add_base(group)
@@ -109,11 +120,14 @@ def _shared_series(sides: Sequence[Side]) -> list[str]:
 def _pin(text: str) -> Pin:
     from ppa_tools.apt.conflicting import Pin
 
-    address, _, priority = text.rpartition("=")
+    where, _, priority = text.rpartition("=")
+    owner, _, rest = where.partition("/")
+    name, _, glob = rest.partition("/")
     try:
-        return Pin(parse_address(address), int(priority))
+        return Pin(parse_address(f"{owner}/{name}"), int(priority), glob or "*")
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no pin: ppa:owner/name=600 is wanted") from error
+        wanted = "ppa:owner/name=600 or 'ppa:owner/name/qt*=600' is wanted"
+        raise argparse.ArgumentTypeError(f"{text!r} is no pin: {wanted}") from error
 
 
 COMMAND = Command(

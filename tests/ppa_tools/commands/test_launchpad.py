@@ -141,6 +141,9 @@ def test_what_two_ppas_break_in_each_other_is_proved(shell: Shell, double: Launc
     double.add_package("me/trunk", "app", "1.0-1", binaries=[needs])
     double.add_package("me/trunk", "deep", "1.0-1", binaries=["libdeep"])
     double.add_package("me/stable", "deep", "2.0-1", binaries=["libdeep"])
+    for ppa, name in (("trunk", "one"), ("stable", "two")):
+        owns = {"package": name, "architecture": "any", "files": {"usr/bin/same": name}}
+        double.add_package(f"me/{ppa}", name, "1.0-1", binaries=[owns])
     double.add_ppa("ubuntu")
     double.add_package("ubuntu", "base-files", "13")
     base = f"deb [trusted=yes] {double.repository('ubuntu')} noble main"
@@ -150,6 +153,9 @@ def test_what_two_ppas_break_in_each_other_is_proved(shell: Shell, double: Launc
     told = shell(*words, "--format", "json").json
     assert [(one["package"], one["fine_in"]) for one in told["broken"]] == [("app", ["ppa:me/trunk"])]
     assert {one["package"] for one in told["conflicts"]} == {"deep", "libdeep"}
+    (clash,) = told["files"]
+    assert (clash["one"], clash["other"]) == ("one 1.0-1 (ppa:me/trunk)", "two 1.0-1 (ppa:me/stable)")
+    assert [path.lstrip("./") for path in clash["paths"]] == ["usr/bin/same"]
     assert "csv" in shell(*words, "--format", "csv", status=2).err
 
 
