@@ -68,10 +68,8 @@ def send(upload: Upload, uplink: Uplink) -> None:
 
     Raises NoRights where it cannot be signed, Refused, Unreachable (nothing was taken), Uncertain.
     """
+    _clean(uplink)
     room = uplink.directory / _name_of(upload)
-    with contextlib.suppress(FileNotFoundError):
-        if uplink.clock() - (room / READY).stat().st_mtime > SETTLED_S:
-            shutil.rmtree(room)
     if not (room / READY).is_file():
         shutil.rmtree(room, ignore_errors=True)
         _prepare(upload, uplink, room)
@@ -96,6 +94,17 @@ def send(upload: Upload, uplink: Uplink) -> None:
         raise Uncertain(str(error), resolution="Its last file was on its way: it may have been taken.") from error
     except ArchiveError as error:
         raise Refused(str(error)) from error
+    for path in files:
+        path.unlink()  # the .changes and the ledger are enough to know it by
+
+
+def _clean(uplink: Uplink) -> None:
+    """Forget uploads that were prepared so long ago that Launchpad has looked at them, or never had them."""
+    with contextlib.suppress(FileNotFoundError):
+        for room in uplink.directory.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if uplink.clock() - (room / READY).stat().st_mtime > SETTLED_S:
+                    shutil.rmtree(room, ignore_errors=True)
 
 
 def _name_of(upload: Upload) -> str:

@@ -135,6 +135,8 @@ def test_what_was_handed_over_is_not_sent_again_until_launchpad_has_looked_at_it
     ask_transfer(trunk, target, wanted, means)
     assert len(ftp.sessions()) == 1
     assert means.uplink is not None
+    kept = {path.name for path in means.uplink.directory.rglob("*") if path.is_file()}
+    assert kept == {"hello_1.0-1_source.changes", "ledger.json", "ready"}
     clock = means.uplink.clock
     later = replace(means, uplink=replace(means.uplink, clock=lambda: clock() + SETTLED_S + 60))
     ask_transfer(trunk, target, wanted, later)
