@@ -38,13 +38,15 @@ class Parcel:
     """A source version, and its binaries, as another archive has them.
 
     ``files`` lie where only the archive writes; they are whole, and their SHA-256 was compared. ``built_on`` are
-    the architectures whose builds all these binaries are; none for a source alone.
+    the architectures whose builds all these binaries are; none for a source alone. ``failed`` are those of which
+    there will be none.
     """
 
     source: str
     version: str
     files: tuple[Path, ...]
     built_on: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def _candidate(conn: Connection, place: Place, one: Checked, because: str) -> Ca
     return Candidate(
         h.NewSource(release_id, source, version, because),
         h.source_architectures(conn, [release_id])[release_id],
-        one.parcel.built_on,
+        (*one.parcel.built_on, *one.parcel.failed),  # nothing more is to come
         tuple(
             h.NewBinary(
                 deb.control.architecture,

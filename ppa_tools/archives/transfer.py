@@ -22,7 +22,7 @@ from ppa_tools.archives.importing import Origin, Parcel
 from ppa_tools.archives.layout import Layout
 from ppa_tools.archives.words import size_in_words
 from ppa_tools.debversion import split_version
-from ppa_tools.publication import BuildState, File, Publication
+from ppa_tools.publication import Build, BuildState, File, Publication
 
 if TYPE_CHECKING:
     from ppa_tools.archives.downloading import Fetched, Limits, Wanted
@@ -128,10 +128,9 @@ def _bring(source: Archive, destination: EmbeddedArchive, batch: CopyBatch, mean
     chosen = _find(source, batch)
     files = dict(source.source_files(chosen))
     _kept("the files", chosen, files)
-    built: dict[str, tuple[str, ...]] = {}
+    builds: Mapping[str, tuple[Build, ...]] = {}
     if batch.with_binaries:
-        for key, its in source.builds(chosen).items():
-            built[key] = tuple(one.architecture for one in its if one.state is BuildState.BUILT)
+        builds = source.builds(chosen)
         binaries = source.binary_files(chosen)
         _kept("the binaries", chosen, binaries)
         for one in chosen:
@@ -149,12 +148,7 @@ def _bring(source: Archive, destination: EmbeddedArchive, batch: CopyBatch, mean
             limits = means.limits or Limits()
             fetch(wanted, limits=limits, stats=source.stats, way_to=way_to, tell=means.tell)
             parcels = [
-                Parcel(
-                    one.source,
-                    one.version,
-                    tuple(rooms[one.key] / file.name for file in files[one.key]),
-                    built.get(one.key, ()),
-                )
+                _parcel(one, [rooms[one.key] / file.name for file in files[one.key]], builds.get(one.key, ()))
                 for one in chosen
             ]
             destination.import_parcels(batch, Origin(source.address, batch.from_series), parcels)
@@ -162,6 +156,12 @@ def _bring(source: Archive, destination: EmbeddedArchive, batch: CopyBatch, mean
                 shutil.rmtree(room, ignore_errors=True)
     except (ArchiveTrouble, OSError) as error:
         raise Unreachable(f"{destination.address} cannot take files now: {error}") from error
+
+
+def _parcel(one: Publication, files: Iterable[Path], builds: Sequence[Build]) -> Parcel:
+    built = tuple(build.architecture for build in builds if build.state is BuildState.BUILT)
+    ended = tuple(build.architecture for build in builds if not build.state.is_under_way)
+    return Parcel(one.source, one.version, tuple(files), built, tuple(name for name in ended if name not in built))
 
 
 def _digest(destination: Archive, batch: CopyBatch, one: Publication) -> str:

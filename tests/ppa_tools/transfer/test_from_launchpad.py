@@ -54,6 +54,20 @@ def test_it_may_go_to_another_series_and_without_binaries(launchpad: Launchpad, 
     assert {its.state for its in mirror.builds([there])[there.key]} == {BuildState.NEEDS_BUILDING}
 
 
+def test_what_failed_to_build_somewhere_comes_with_what_there_is(launchpad: Launchpad, embedded: Embedded) -> None:
+    trunk, mirror = launchpad.ppa("trunk"), embedded.ppa("mirror")
+    one = launchpad.put(trunk, built=ARCHITECTURES[:1])
+    with pytest.raises(Refused, match="it is not built yet on arm64"):
+        ask_transfer(trunk, mirror, batch(trunk, one), QUICK)
+    launchpad.double.set_build("me/trunk", "hello", "1.0-1", "arm64", "Failed to build")
+    ask_transfer(trunk, mirror, batch(trunk, one), QUICK)
+    there = only(mirror)
+    assert {(its.architecture, its.state) for its in mirror.builds([there])[there.key]} == {
+        ("amd64", BuildState.BUILT),
+        ("arm64", BuildState.NEEDS_BUILDING),
+    }
+
+
 def test_only_binaries_that_the_series_has_an_index_for_are_fetched(
     launchpad: Launchpad, embedded: Embedded
 ) -> None:
