@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -73,6 +75,8 @@ class Command:
         """Run it; errors are told on standard error, without tracebacks."""
         words = list(sys.argv[1:] if argv is None else argv)
         parser = self.parser(prog)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, _interrupt)
         try:
             return int(self.run(parser.parse_intermixed_args(words)))
         except CommandError as error:
@@ -92,6 +96,15 @@ class Command:
 
     def _examples_text(self) -> str:
         return "\n".join(f"  {one.words}\n      {one.what}" for one in self.examples)
+
+
+def _interrupt(*_: object) -> None:
+    """Ctrl-C ends in order, once answers that are on their way have come; given again, at once.
+
+    Nothing is lost then, either: what was asked for is in the journal before it is asked for.
+    """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(Exit.INTERRUPTED))
+    raise KeyboardInterrupt
 
 
 def _folded(text: str) -> str:

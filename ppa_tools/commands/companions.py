@@ -43,9 +43,8 @@ def with_companions(
 ) -> Company:
     """Add to what was chosen what it needs; what nobody has is noted. Raises what reading indexes raises."""
     from ppa_tools.apt.closure import find_closure
-    from ppa_tools.apt.indexes import Reader
 
-    reader = Reader()
+    reader = opened.reader
     picks, notes, reasons = list(chosen.picks), list(chosen.notes), {}
     for pair in pairs:
         names = {one.publication.source for one in chosen.picks if one.publication.series == pair.from_series}

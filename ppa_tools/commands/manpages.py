@@ -9,6 +9,7 @@ from ppa_tools.commands.command import Command
 from ppa_tools.commands.ends import EXIT_WORDS
 from ppa_tools.commands.output import moment_text
 
+WIDTH = 78
 ENVIRONMENT = (
     ("PPA_LOCAL_ARCHIVE", "the embedded archive's directory, where --local-archive does not name it"),
     ("PPA_INSTANCE", "which Launchpad is meant, where --instance does not say"),
@@ -52,7 +53,9 @@ def _lines(
 
 
 def _synopsis(parser: argparse.ArgumentParser) -> Iterator[str]:
-    yield from (_text(line) for line in parser.format_usage().removeprefix("usage: ").rstrip().splitlines())
+    formatter = argparse.HelpFormatter(parser.prog, width=WIDTH)
+    formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups, prefix="")
+    yield from (_text(line) for line in formatter.format_help().rstrip().splitlines())
 
 
 def _action(parser: argparse.ArgumentParser, action: argparse.Action) -> Iterator[str]:
@@ -60,7 +63,7 @@ def _action(parser: argparse.ArgumentParser, action: argparse.Action) -> Iterato
         for choice in action._choices_actions:
             yield from (".TP", rf"\fB{_text(choice.dest)}\fP", _text(choice.help or ""))
         return
-    formatter = parser._get_formatter()
+    formatter = argparse.HelpFormatter(parser.prog, width=WIDTH)
     yield from (".TP", rf"\fB{_text(formatter._format_action_invocation(action))}\fP")
     words = formatter._expand_help(action) if action.help else ""
     if action.choices and action.metavar is None and not action.option_strings:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ppa_tools.address import Address
 from ppa_tools.apt.conflicting import Held, held_of_holdings
 from ppa_tools.apt.fetching import cache_directory
-from ppa_tools.apt.indexes import Reader
 from ppa_tools.apt.installable import find_broken
 from ppa_tools.apt.ownership import find_clashes
 from ppa_tools.commands.conflict_output import Findings
@@ -27,7 +26,7 @@ def held_in_indexes(
 ) -> list[tuple[Address, list[Held]]]:
     """The binaries, and the sources, that the archives have in apt's indexes."""
     found: dict[Address, list[Held]] = {side.address: [] for side in sides}
-    reader = Reader()
+    reader = opened.reader
     for name in series:
         architecture = _architecture(args, sides, name)
         repositories = _repositories(opened, sides, name)
@@ -41,7 +40,7 @@ def what_breaks(
     opened: Session, args: argparse.Namespace, sides: Sequence[Side], series: Sequence[str]
 ) -> Findings:
     """What could be installed and built with one of the archives, and can not with all; files that two own."""
-    verdicts, owned, reader = [], [], Reader()
+    verdicts, owned, reader = [], [], opened.reader
     for name in series:
         architecture = _architecture(args, sides, name)
         repositories = _repositories(opened, sides, name)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from ppa_tools.archives.door import Archive
 from ppa_tools.commands import arguments
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = selection(args.packages)
     with session(args) as opened:
         archive = opened.archive(args.archive)
-        since = _since(args.since, lambda when: read_when(archive, when))
+        since = _since(archive, args.since)
         side = archive.side(with_past=True)
     check_series(args.series, side.series, str(args.archive))
     known = {one.source for one in side.publications}
@@ -79,14 +80,13 @@ def events(publications: Iterable[Publication]) -> Iterator[Event]:
             yield Event(one.ended_at, *place, Status(one.status).lower(), one.ended_by, one.end_why)
 
 
-def _since(text: str | None, read: object) -> float | None:
+def _since(archive: Archive, text: str | None) -> float | None:
     if text is None:
         return None
     try:
         return time.time() - arguments.read_duration(text)
     except ValueError:
-        assert callable(read)
-        return float(read(text))
+        return read_when(archive, text)
 
 
 def _table(found: list[Event]) -> Table:

@@ -99,12 +99,8 @@ def _requested(opened: Session, address: Address, awaited: Sequence[Awaited]) ->
 
 
 def _index_reader(opened: Session, address: Address) -> ReadIndex:
-    from ppa_tools.apt.indexes import Reader
-
-    reader = Reader()
-
     def read(series: str, architectures: Sequence[str]) -> Holdings:
-        return reader.read_holdings(repository_of(opened, address, series), architectures, sources=False)
+        return opened.reader.read_holdings(repository_of(opened, address, series), architectures, sources=False)
 
     return read
 

@@ -16,6 +16,7 @@ from ppa_tools.publication import Side
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ppa_tools.apt.indexes import Reader
     from ppa_tools.archives.opening import Options
 
 MOST_AT_ONCE = 8
@@ -29,6 +30,7 @@ class Session:
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
         self._open: dict[Address, Archive] = {}
+        self._reader: Reader | None = None
 
     def instance_of(self, address: Address) -> str:
         """Which Launchpad an address is on, or the directory of the embedded archive that it is in."""
@@ -63,6 +65,15 @@ class Session:
         """Two archives; the same one twice where they are one."""
         return self.archive(source), self.archive(destination)
 
+    @property
+    def reader(self) -> Reader:
+        """What reads apt's indexes."""
+        from ppa_tools.apt.indexes import Reader
+
+        if self._reader is None:
+            self._reader = Reader()
+        return self._reader
+
     def transfer(self, source: Archive, destination: Archive, batch: CopyBatch) -> None:
         """Carry copies from one kind of archive to the other; raises as ``Archive.ask_copies``."""
         from ppa_tools.archives.transfer import ask_transfer, means_of
@@ -92,6 +103,10 @@ class Session:
         if self._args.stats:
             for address, archive in self._open.items():
                 note(f"{address}: {stats_text(archive)}")
+            if self._reader is not None:
+                cost = self._reader.fetcher
+                received = size_in_words(cost.received_bytes)
+                note(f"apt's indexes: {counted(cost.requests, 'request')}, {received} received")
 
 
 @contextlib.contextmanager

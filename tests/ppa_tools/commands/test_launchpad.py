@@ -191,3 +191,21 @@ def test_packages_come_from_launchpad_to_the_embedded_archive(
     assert "--rebuild uploads the source" in said.out
     archive.stop_agents()
     archive.close()
+
+
+def test_a_second_ctrl_c_does_not_wait_for_an_answer_that_hangs(shell: Shell, double: LaunchpadDouble) -> None:
+    double.fault("hang", times=0, seconds=60, op="getPublishedSources")
+    words = [BIN / "ppa-diff", "ppa:me/trunk", "ppa:me/stable"]
+    with subprocess.Popen(words, env=shell.environment, stderr=subprocess.PIPE, text=True) as process:
+        while not any(fault["fired"] for fault in double.faults()):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                continue
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+        assert process.returncode == 130
