@@ -1,48 +1,26 @@
-"""Asking for copies and waiting until they are there: what was asked for and may still come is not asked again."""
+"""Copying: what may still come of earlier runs is waited for, the rest is asked for, and all is seen to arrive."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from ppa_tools.apply.batching import Batch, in_batches
+from ppa_tools.apply.asking import Flight, ask_all
 from ppa_tools.apply.journal import Item, State, item_of
 from ppa_tools.apply.report import Outcome, Progress, Step
 from ppa_tools.apply.run import CLOCK_SLACK_S, Run, Stopped
-from ppa_tools.archives.door import DoorError, Refused, Uncertain, Unreachable
+from ppa_tools.archives.door import DoorError, Unreachable
 from ppa_tools.debversion import version_key
 from ppa_tools.plan.actions import Action, in_order
 from ppa_tools.publication import Publication
 
 FAILED_LOOKS = 6
 ASKED_AT_MOST = 3
-TRANSFER_BATCH = 10
 FIRST_LOOK_S = 0.3
 LONGEST_PAUSE_S = 30.0
 
 Rows = Mapping[tuple[str, str], Sequence[Publication]]
 """Publications by series and source."""
-
-
-@dataclass(eq=False)
-class Flight:
-    """What was asked for together and is waited for; ``certain`` that the archive has taken it.
-
-    ``at`` is when, in UTC seconds. ``witnesses`` belong to the same batch, and are no part of this run: one of
-    them that is there tells that all were taken. ``asked`` counts how often this run has asked for it.
-    """
-
-    at: float
-    certain: bool
-    waiting: set[Action]
-    witnesses: frozenset[Item] = frozenset()
-    asked: int = 0
-
-    @property
-    def of_earlier_run(self) -> bool:
-        """Whether only a run before has asked for it."""
-        return self.asked == 0
 
 
 def copy(run: Run, actions: Sequence[Action]) -> list[Action]:
@@ -56,7 +34,7 @@ def copy(run: Run, actions: Sequence[Action]) -> list[Action]:
         flights, _ = _ask_overdue(run, flights)
     in_the_air = {action for flight in flights for action in flight.waiting}
     to_ask = [action for action in actions if action not in in_the_air and action not in run.results]
-    flights += _ask_all(run, to_ask, attempt=1)
+    flights += ask_all(run, to_ask, attempt=1)
     return _wait(run, flights, len(actions))
 
 
@@ -86,72 +64,6 @@ def _look_first(run: Run, flights: list[Flight]) -> None:
         if flight.certain and run.clock() - flight.at > run.limit_s:
             run.note(State.GIVEN_UP, flight.waiting)
             flights.remove(flight)
-
-
-def _ask_all(run: Run, actions: Sequence[Action], *, attempt: int) -> list[Flight]:
-    if not actions:
-        return []
-    flights: list[Flight] = []
-    todo = list(_batches(run, actions))
-    asked = 0
-    while todo:
-        batch = todo.pop(0)
-        run.tell(Progress(Step.COPYING, asked, len(actions)))
-        try:
-            flights.append(_ask(run, batch, attempt))
-        except DoorError as error:
-            todo[:0] = batch.halves()
-            if len(batch.actions) == 1:
-                run.settle(batch.actions, Outcome.FAILED, str(error))
-        asked = sum(len(flight.waiting) for flight in flights) + sum(action in run.results for action in actions)
-        run.tell(Progress(Step.COPYING, asked, len(actions)))
-    return flights
-
-
-def _batches(run: Run, actions: Sequence[Action]) -> tuple[Batch, ...]:
-    source = run.plan.source or run.plan.destination
-    archive = run.destination
-    size = archive.batch_size
-    if source.backend != run.plan.destination.backend:
-        size = min(size, TRANSFER_BATCH) if archive.is_immediate else 1
-    return in_batches(
-        source,
-        actions,
-        size=size,
-        one_by_one=not archive.is_immediate,
-        unembargo=run.plan.unembargo,
-        why=run.why,
-    )
-
-
-def _ask(run: Run, batch: Batch, attempt: int) -> Flight:
-    """Ask for one batch. Raises DoorError where it is refused, and Stopped; nothing of it was taken then."""
-    items = [item_of(action) for action in batch.actions]
-    began = run.clock()
-    run.journal.begin(items, began)
-    flight = Flight(began, certain=True, waiting=set(batch.actions), asked=attempt)
-    try:
-        run.patiently(lambda: _ask_archive(run, batch), Step.COPYING)
-    except Uncertain:
-        flight.certain = False
-    except (DoorError, Stopped):
-        run.journal.note(State.NOT_TAKEN, items, run.clock())
-        raise
-    else:
-        run.journal.note(State.ASKED, items, run.clock())
-    return flight
-
-
-def _ask_archive(run: Run, batch: Batch) -> None:
-    wanted = batch.to_ask()
-    if wanted.source.backend == run.plan.destination.backend:
-        run.destination.ask_copies(wanted)
-    elif run.transfer is None:
-        raise Refused(
-            f"{wanted.source} and {run.plan.destination} are of different kinds: nothing carries it over"
-        )
-    else:
-        run.transfer(run.archives[wanted.source], run.destination, wanted)
 
 
 def _wait(run: Run, flights: list[Flight], total: int) -> list[Action]:
@@ -201,7 +113,7 @@ def _ask_overdue(run: Run, flights: Iterable[Flight]) -> tuple[list[Flight], boo
         (overdue if _may_ask_again(run, flight) else kept).append(flight)
     for flight in overdue:
         run.note(State.NOT_TAKEN, flight.waiting)
-        kept += _ask_all(run, in_order(list(flight.waiting)), attempt=flight.asked + 1)
+        kept += ask_all(run, in_order(list(flight.waiting)), attempt=flight.asked + 1)
     return kept, bool(overdue)
 
 

@@ -155,3 +155,11 @@ class DeletesTogether(Protocol):
 
         Why others have not, ``ask_deletion`` tells for each. Raises as that does, where none was asked for.
         """
+
+
+@runtime_checkable
+class CopiesTogether(Protocol):
+    """An archive that takes several batches at once in less time: Launchpad is slow at each."""
+
+    def ask_batches(self, batches: Sequence[CopyBatch]) -> Sequence[DoorError | None]:
+        """Ask for each as ``ask_copies``; what it raised, None where it was taken. Raises NoRights for all."""

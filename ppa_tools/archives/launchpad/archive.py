@@ -147,6 +147,19 @@ class LaunchpadArchive:
         ]
         self._ask_each(forms, f"copy from {batch.source} to {self.address}")
 
+    def ask_batches(self, batches: Sequence[CopyBatch]) -> tuple[DoorError | None, ...]:
+        """Ask for several batches at once; what became of each, None where it was taken. Raises NoRights."""
+        self._client.sign_in()
+
+        def ask(batch: CopyBatch) -> DoorError | None:
+            try:
+                self.ask_copies(batch)
+            except DoorError as error:
+                return error
+            return None
+
+        return tuple(in_parallel([partial(ask, one) for one in batches], workers=WRITERS))
+
     def ask_deletion(self, publication: Publication, why: str) -> None:
         """Ask that a source go with its binaries. When the connection breaks, it is looked whether it has gone.
 

@@ -10,7 +10,7 @@ import pytest
 from ppa_tools.apply.applying import apply_plan
 from ppa_tools.apply.journal import open_items, open_journal
 from ppa_tools.apply.report import Outcome, Progress, Report, Step
-from ppa_tools.archives.door import CopyBatch, NoRights, Refused, Uncertain, Unreachable
+from ppa_tools.archives.door import CopyBatch, DoorError, NoRights, Refused, Uncertain, Unreachable
 from ppa_tools.plan.actions import Kind, Plan
 from ppa_tools.plan.choosing import Selection, Wanted
 from ppa_tools.publication import Publication
@@ -386,3 +386,23 @@ def test_runs_that_wait_for_nothing_ask_again_for_what_was_never_taken(make: Mak
     assert stage.destination.taken == {("copy", "noble", "a", "1.0-1"): 1}
     stage.world.sleep(61)
     assert sync_plan(stage.source, stage.destination).pending == ()
+
+
+def test_batches_that_are_asked_for_at_once_each_end_as_they_do(make: Make) -> None:
+    """One is taken, one is refused, of one the answer is lost, of one nothing is taken: it is asked for again."""
+    stage = make(*"abcdefghijkl")
+    ask, groups = stage.destination.ask_copies, []
+
+    def together(batches: Sequence[CopyBatch]) -> Sequence[DoorError | None]:
+        groups.append(len(batches))
+        taken, _, lost, _ = batches
+        ask(taken)
+        ask(lost)
+        return [None, Refused("one is not liked"), Uncertain("the connection broke"), Unreachable("busy")]
+
+    stage.destination.ask_batches = together  # type: ignore[attr-defined]
+    report = stage.apply(sync_plan(stage.source, stage.destination))
+    assert groups == [4]
+    assert set(outcomes(report).values()) == {Outcome.DONE}
+    assert set(stage.destination.taken.values()) == {1}
+    assert stage.open_items == set()

@@ -16,6 +16,7 @@ from tests.ppa_tools.commands.conftest import BIN, Shell
 
 SYNC = ("ppa-sync", "ppa:me/trunk", "ppa:me/stable", "--yes", "--allow-deletions")
 NAMES = ("apt", "bash", "curl", "dash")
+COPIES = 2  # a batch a series, which are asked for at the same time
 LONG_S, DEADLINE_S = 0.3, 60.0
 
 
@@ -44,7 +45,7 @@ def changes(double: LaunchpadDouble) -> int:
 
 
 @pytest.mark.parametrize(
-    ("how", "at"), [(signal.SIGKILL, 1), (signal.SIGKILL, 2), (signal.SIGKILL, 3), (signal.SIGINT, 2)]
+    ("how", "at"), [(signal.SIGKILL, COPIES), (signal.SIGKILL, COPIES + 1), (signal.SIGINT, COPIES)]
 )
 def test_a_sync_that_is_ended_at_a_change_is_taken_up(
     double: LaunchpadDouble, shell: Shell, how: signal.Signals, at: int
