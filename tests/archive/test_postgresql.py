@@ -20,6 +20,7 @@ from tests.archive.conftest import PPA, SERIES, Signer, architecture, make_sourc
 from tests.archive.model import ADDRESSES, Model, agrees, perform, prepare
 from tests.archive.shelf import ME, STABLE, Scene, Shelf
 from tests.archive.soundness import check_archive
+from tests.archive.test_importing import Importer
 from tests.archive.test_readers_and_writers import write_from_many_sides
 
 OPERATIONS = 40
@@ -173,6 +174,19 @@ def test_a_server_that_is_gone_is_told_and_one_that_is_back_is_used(
     cluster.start()
     archive.accept_source(PPA, SERIES, changes.parent, changes.name)
     archive.publish(PPA)
+    check_archive(archive)
+    archive.stop_agents()
+    archive.close()
+
+
+def test_an_import_is_as_sound_there(cluster: Cluster, signer: Signer, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "pg", signer, database=cluster.database("imported"))
+    importer = Importer(Scene(archive, Shelf(tmp_path / "shelf", signer)))
+    assert [one.what for one in importer.bring(importer.parcel(), importer.parcel("other"))] == ["copied"] * 2
+    assert [one.what for one in importer.bring(importer.parcel())] == ["already there"]
+    with pytest.raises(ArchiveError, match="with other content"):
+        importer.bring(importer.parcel(version="1.0-2"), importer.parcel(content=b"other"))  # type: ignore[arg-type]
+    assert importer.scene.held() == [("hello", "1.0-1"), ("other", "1.0-1")]
     check_archive(archive)
     archive.stop_agents()
     archive.close()
