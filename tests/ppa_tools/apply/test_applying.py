@@ -406,3 +406,31 @@ def test_batches_that_are_asked_for_at_once_each_end_as_they_do(make: Make) -> N
     assert set(outcomes(report).values()) == {Outcome.DONE}
     assert set(stage.destination.taken.values()) == {1}
     assert stage.open_items == set()
+
+
+def test_what_the_archive_has_taken_is_waited_for_however_slow_it_is(make: Make) -> None:
+    stage = make("a")
+    stage.destination.delay_s = 1000.0
+    report = stage.apply(sync_plan(stage.source, stage.destination), settle_s=60, wait_s=10)
+    assert outcomes(report) == {"copy a": Outcome.UNKNOWN}
+    stage.world.sleep(100)
+    report = stage.apply(sync_plan(stage.source, stage.destination), settle_s=60, limit_s=2700)
+    assert outcomes(report) == {"copy a": Outcome.ALREADY}
+    assert set(stage.destination.taken.values()) == {1}
+
+
+def test_a_plan_that_was_carried_out_in_part_may_be_applied_again_as_it_is(make: Make) -> None:
+    stage = make("a")
+    stage.destination.upload("noble", Release("gone", "1.0-1"))
+    plan = sync_plan(stage.source, stage.destination)
+    ask = stage.destination.ask_deletion
+
+    def dies(publication: Publication, why: str) -> None:
+        ask(publication, why)
+        raise KeyboardInterrupt
+
+    stage.destination.ask_deletion = dies  # type: ignore[method-assign]
+    assert stage.apply(plan).interrupted
+    stage.destination.ask_deletion = ask  # type: ignore[method-assign]
+    assert outcomes(stage.apply(plan))["delete gone"] is Outcome.ALREADY
+    assert stage.destination.taken["delete", "noble", "gone", "1.0-1"] == 1

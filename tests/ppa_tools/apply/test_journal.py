@@ -137,3 +137,15 @@ def test_a_directory_that_cannot_be_written_to_is_said(tmp_path: Path) -> None:
 def test_trouble_of_the_run_itself_is_not_blamed_on_the_journal(state: dict[str, str]) -> None:
     with pytest.raises(ConnectionError), open_journal(HERE, "production", environment=state):
         raise ConnectionError("elsewhere")
+
+
+def test_every_line_is_on_the_disk_before_the_run_goes_on(
+    state: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, synced = journal_path(HERE, "production", state), []
+    monkeypatch.setattr(os, "fsync", lambda _: synced.append(path.read_bytes().count(b"\n")))
+    with open_journal(HERE, "production", environment=state) as journal:
+        journal.begin([ONE], 10.0)
+        journal.note(State.ASKED, [ONE], 11.0)
+        journal.note(State.ARRIVED, [ONE], 12.0)
+    assert synced == [1, 2, 3]
