@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.archive.conftest import Signer
-from tests.ppa_tools.commands.conftest import Shell
+from tests.archive.soundness import check_archive
+from tests.ppa_tools.commands.conftest import BIN, Shell
 from tests.ppa_tools.conformance.backends import NOBLE, OWNER, Embedded, Launchpad, held
 from tests.ppa_tools.transfer.conftest import Ftp
 
@@ -39,6 +42,43 @@ def test_a_ppa_is_mirrored(shell: Shell, embedded: Embedded, launchpad: Launchpa
     assert held(mirror) == [(NOBLE, "hello", "1.0-1"), (NOBLE, "other", "1.0-1")]
     shell(*words, "--dry-run")
     assert "copied from ppa:me/trunk noble: a mirror" in shell("ppa-history", "local:me/mirror").out
+
+
+def test_a_transfer_that_is_killed_is_finished_and_not_begun_again(
+    shell: Shell, embedded: Embedded, launchpad: Launchpad
+) -> None:
+    trunk, mirror = launchpad.ppa("trunk"), embedded.ppa("mirror")
+    for number in range(5):
+        launchpad.put(trunk, f"hello{number}", built=["amd64"], package="all")
+    launchpad.double.set(latency_s=0.1)
+    words = ("ppa-copy", "ppa:me/trunk", "local:me/mirror", "--all", "--instance", launchpad.double.url, "--yes")
+    killed = subprocess.Popen(
+        [BIN / words[0], *words[1:]],
+        cwd=shell.directory,
+        env=shell.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not (come := files_in(embedded)) and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert come
+    assert held(mirror) == []
+    launchpad.double.set(latency_s=0)
+    launchpad.double.clear_log()
+    shell(*words)
+    assert held(mirror) == [(NOBLE, f"hello{number}", "1.0-1") for number in range(5)]
+    asked = {Path(one["path"]).name for one in launchpad.double.requests() if "files/" in one["path"]}
+    assert not asked & come
+    check_archive(embedded.local)
+
+
+def files_in(embedded: Embedded) -> set[str]:
+    """The files that have come whole."""
+    return {path.name for path in embedded.local.incoming.glob("*/*") if path.suffix != ".part"}
 
 
 def test_a_source_is_sent_to_be_built_and_waited_for(
