@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ppa_tools.archives.door import Archive
+from ppa_tools.parallel import in_parallel
 from ppa_tools.plan.choosing import Pick
 from ppa_tools.plan.copying import to_be_asked
 from ppa_tools.plan.facts import Facts, Question, Shelf, Terms, questions
@@ -23,10 +23,13 @@ def both_sides(
     if source is destination:
         side = source.side(with_past=True, names=names)
         return side, side
-    with ThreadPoolExecutor(2) as pool:
-        mine = pool.submit(source.side, with_past=source_past, names=names)
-        theirs = pool.submit(destination.side, with_past=True, names=names)
-        return mine.result(), theirs.result()
+    mine, theirs = in_parallel(
+        [
+            lambda: source.side(with_past=source_past, names=names),
+            lambda: destination.side(with_past=True, names=names),
+        ]
+    )
+    return mine, theirs
 
 
 def gather(
@@ -48,10 +51,9 @@ def ask(question: Question, source: Archive, destination: Archive) -> Facts:
     """Ask both archives at the same time, each for all of its own at once."""
     if source is destination:
         return _merged(_ask_source(question, source), _ask_destination(question, destination))
-    with ThreadPoolExecutor(2) as pool:
-        mine = pool.submit(_ask_source, question, source)
-        theirs = pool.submit(_ask_destination, question, destination)
-        return _merged(mine.result(), theirs.result())
+    return _merged(
+        *in_parallel([lambda: _ask_source(question, source), lambda: _ask_destination(question, destination)])
+    )
 
 
 def _ask_source(question: Question, source: Archive) -> Facts:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ppa_tools.address import Address
 from ppa_tools.archives.door import Archive, CopyBatch
 from ppa_tools.archives.words import size_in_words
 from ppa_tools.commands.output import counted, note
+from ppa_tools.parallel import in_parallel
 from ppa_tools.publication import Side
 
 if TYPE_CHECKING:
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 
     from ppa_tools.apt.indexes import Reader
     from ppa_tools.archives.opening import Options
-
-MOST_AT_ONCE = 8
 
 T = TypeVar("T")
 
@@ -86,10 +86,8 @@ class Session:
         if len(archives) == 1:
             answer = ask(*archives.values())
             return [answer for _ in addresses]
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(min(MOST_AT_ONCE, len(archives))) as threads:
-            answers = dict(zip(archives, threads.map(ask, archives.values()), strict=True))
+        asked = in_parallel([partial(ask, one) for one in archives.values()])
+        answers = dict(zip(archives, asked, strict=True))
         return [answers[one] for one in addresses]
 
     def sides(self, addresses: Sequence[Address], *, with_past: bool) -> list[Side]:

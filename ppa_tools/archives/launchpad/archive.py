@@ -27,7 +27,7 @@ from ppa_tools.archives.launchpad.files import FileReader
 from ppa_tools.archives.launchpad.index import IndexReader
 from ppa_tools.archives.launchpad.paging import Collection as Wanted
 from ppa_tools.archives.launchpad.paging import Row, read_first, read_rest
-from ppa_tools.archives.launchpad.parallel import in_parallel
+from ppa_tools.parallel import in_parallel
 from ppa_tools.publication import ACTIVE, Binary, Build, File, Publication, SeriesFacts, Side, Status
 
 BATCH_SIZE = 50

@@ -18,7 +18,7 @@ from ppa_tools.archives.door import Stats
 from ppa_tools.archives.launchpad import reading
 from ppa_tools.archives.launchpad.client import LaunchpadClient
 from ppa_tools.archives.launchpad.paging import PAGE_ROWS, Collection, Row, read_first, read_rest
-from ppa_tools.archives.launchpad.parallel import in_parallel
+from ppa_tools.parallel import in_parallel
 from ppa_tools.publication import ACTIVE, Build, BuildState, Publication, Status
 
 CHUNK = 150

@@ -13,7 +13,7 @@ from ppa_tools.archives.launchpad.builds import BuildReader
 from ppa_tools.archives.launchpad.client import LaunchpadClient
 from ppa_tools.archives.launchpad.index import BySource, IndexReader
 from ppa_tools.archives.launchpad.paging import Row
-from ppa_tools.archives.launchpad.parallel import in_parallel
+from ppa_tools.parallel import in_parallel
 from ppa_tools.publication import File, Publication, Status
 
 WORTH_AN_INDEX = 4

@@ -15,8 +15,8 @@ from typing import Any
 
 from ppa_tools.archives.door import Stats, Unreachable
 from ppa_tools.archives.launchpad.answers import refusal
-from ppa_tools.archives.launchpad.parallel import in_parallel
 from ppa_tools.archives.launchpad.session import Session
+from ppa_tools.parallel import in_parallel
 
 PAGE_ROWS = 300
 """Launchpad's ``max_batch_size``; it refuses more."""

@@ -25,7 +25,7 @@ from requests.auth import AuthBase
 
 from ppa_tools.archives.door import DoorError, Stats, Uncertain, Unreachable
 from ppa_tools.archives.launchpad.credentials import APPLICATION, Token
-from ppa_tools.archives.launchpad.parallel import WORKERS
+from ppa_tools.parallel import WORKERS
 
 NOT_TAKEN = 503
 IN_DOUBT = (502, 504)
