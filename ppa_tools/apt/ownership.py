@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import subprocess
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -114,9 +115,10 @@ def find_clashes(
                 paths[one.package.package] = found
             progress(done, len(taken))
     clashes = [
-        _clash(taken[one], taken[other], those, files)
+        _clash(taken[one], taken[other], certain, files)
         for (one, other), those in _shared(paths).items()
         if not _permitted(taken[one], taken[other])
+        if (certain := _certain(taken[one], taken[other], those, files))
     ]
     return Ownership(tuple(clashes), tuple(unseen))
 
@@ -158,6 +160,16 @@ def _shared(paths: Mapping[str, Iterable[str]]) -> dict[tuple[str, str], tuple[s
 def _merged(path: str) -> str:
     """Where a path really lies on a machine whose /bin, /sbin and /lib are links to those in /usr."""
     return f"usr/{path}" if path.startswith(MERGED_DIRECTORIES) else path
+
+
+def _certain(one: _Taken, other: _Taken, paths: tuple[str, ...], files: _Files) -> tuple[str, ...]:
+    """Those of the paths that the .debs have, where these are at hand: Contents may be of versions before."""
+    for each in (one, other):
+        with contextlib.suppress(ArchiveError, DoorError, OSError):
+            known = files.kept(each.package.sha256)
+            there = {_merged(path) for path in (files.list(each) if known is None else known)}
+            paths = tuple(path for path in paths if path in there)
+    return paths
 
 
 def _permitted(one: _Taken, other: _Taken) -> bool:
@@ -217,7 +229,7 @@ class _Files:
 
     def __init__(self, reader: Reader, cache: Path, download_limit_bytes: int) -> None:
         self._reader, self._cache = reader, cache / "deb-paths"
-        self._left_bytes = download_limit_bytes
+        self._left_bytes, self._lock = download_limit_bytes, threading.Lock()
 
     def kept(self, sha256: str) -> tuple[str, ...] | None:
         """What a .deb told before; None where it was never asked."""
@@ -259,9 +271,10 @@ class _Files:
                     raise ArchiveError(f"{directory / path} is not what its index says")
             yield directory / path
             return
-        if package.size_bytes > self._left_bytes:
-            raise ArchiveError("its repository has no Contents, and no more may be downloaded")
-        self._left_bytes -= package.size_bytes
+        with self._lock:
+            if package.size_bytes > self._left_bytes:
+                raise ArchiveError("its repository has no Contents, and no more may be downloaded")
+            self._left_bytes -= package.size_bytes
         url = f"{one.repository.uri}/{quote(str(path))}"
         fetched = self._reader.fetcher.fetch_hashed(url, package.size_bytes, package.sha256)
         try:

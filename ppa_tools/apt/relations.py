@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -59,6 +60,9 @@ class Relation(NamedTuple):
             case _:
                 return here < there
 
+
+# It warns of relations that it cannot read, on stderr: what a stranger's index has there is no news for people.
+logging.getLogger("debian.deb822").addHandler(logging.NullHandler())
 
 Clause = tuple[Relation, ...]
 """Alternatives, one of which is enough."""

@@ -95,6 +95,13 @@ def test_contents_are_believed_and_packages_without_files_at_hand_are_told(tmp_p
     assert {owner.package for owner, _ in found.unseen} == {"hidden", "evil"}
 
 
+def test_contents_of_versions_before_are_held_against_the_debs(tmp_path: Path, reader: Reader) -> None:
+    stanzas = [build_deb(tmp_path / "one", f"{name} 1", [f"usr/bin/{name}"]) for name in ("foo", "bar")]
+    lines = "usr/bin/foo  utils/foo,misc/bar\n"
+    one = write_repository(tmp_path / "one", "s", stanzas, contents=lines)
+    assert clashes(reader, tmp_path, one).clashes == ()
+
+
 def test_a_deb_that_is_not_what_its_index_says_is_not_believed(tmp_path: Path, reader: Reader) -> None:
     repositories = two(tmp_path, ("usr/bin/tool",), ("usr/bin/tool",))
     deb = tmp_path / "one/pool/foo_1.deb"
