@@ -16,6 +16,7 @@ from ppa_tools.archives.door import DoorError
 from ppa_tools.commands.ends import EXIT_WORDS, CommandError, Exit, judged
 
 HELP_WIDTH = 79
+MEND = "Mend that, and give the same command again."
 INTERRUPTED = "interrupted; nothing was being changed"
 
 
@@ -88,6 +89,8 @@ class Command:
         except BrokenPipeError:  # whoever read the output has gone: nobody is left to be told
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return Exit.BROKEN_PIPE
+        except OSError as error:  # a full disk, a directory that may not be written to
+            return self._failed(Exit.IN_PART, f"this machine is in the way: {error}\n  {MEND}")
 
     def _failed(self, status: Exit, message: str) -> int:
         sys.stdout.flush()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from ppa_tools.commands.ends import usage_error
-from ppa_tools.plan.choosing import Selection, nearest_names
+from ppa_tools.plan.choosing import Missing, Selection, nearest_names
 
 
 def selection(include: Sequence[str], exclude: Sequence[str] = ()) -> Selection:
@@ -44,3 +44,9 @@ def check_series(asked: Iterable[str], known: Iterable[str], where: str) -> None
     if missing := [one for one in asked if one not in there]:
         has = f"It has {', '.join(there)}." if there else "It has no series."
         raise usage_error(f"{where} has no series {', '.join(missing)}", has)
+
+
+def refuse_missing(missing: Sequence[Missing]) -> None:
+    """Raise CommandError (usage) when something that was asked for is not there."""
+    if missing:
+        raise usage_error("\n  ".join(map(str, missing)), "Nothing was done. `ppa-list` shows what there is.")

@@ -14,6 +14,7 @@ ENVIRONMENT = (
     ("PPA_LOCAL_ARCHIVE", "the embedded archive's directory, where --local-archive does not name it"),
     ("PPA_INSTANCE", "which Launchpad is meant, where --instance does not say"),
     ("LP_CREDENTIALS_FILE, LP_CREDENTIALS", "a credentials file of launchpadlib, or the text of one"),
+    ("DEBSIGN_KEYID", "the key that signs sources which go from the embedded archive to Launchpad"),
     ("XDG_STATE_HOME", "where journals of changes are kept, in ppa-tools/ (~/.local/state)"),
     ("NO_COLOR", "when it is set and not empty, nothing is coloured"),
 )

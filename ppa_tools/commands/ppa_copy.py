@@ -10,10 +10,10 @@ from ppa_tools.commands.carrying_out import carry_out
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.companions import Company, with_companions
 from ppa_tools.commands.ends import usage_error
-from ppa_tools.commands.filtering import check_series
+from ppa_tools.commands.filtering import check_series, refuse_missing
 from ppa_tools.commands.indexes import add_base, readable_indexes
 from ppa_tools.commands.session import session
-from ppa_tools.plan.choosing import Missing, Selection
+from ppa_tools.plan.choosing import Selection
 from ppa_tools.publication import Side
 
 
@@ -80,12 +80,6 @@ def _from_series(args: argparse.Namespace, side: Side) -> list[str]:
         return list(args.from_series)
     names = {one.source for one in args.packages}
     return sorted({one.series for one in side.publications if one.source in names})
-
-
-def refuse_missing(missing: tuple[Missing, ...]) -> None:
-    """Raise CommandError (usage) when something that was asked for is not there."""
-    if missing:
-        raise usage_error("\n  ".join(map(str, missing)), "Nothing was done. `ppa-list` shows what there is.")
 
 
 COMMAND = Command(

@@ -9,7 +9,7 @@ from ppa_tools.commands.carrying_out import add_arguments as add_consent
 from ppa_tools.commands.carrying_out import carry_out
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import usage_error
-from ppa_tools.commands.filtering import check_series
+from ppa_tools.commands.filtering import check_series, refuse_missing
 from ppa_tools.commands.session import session
 
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if args.source == args.destination and not args.to_series:
         raise usage_error(f"{args.source} is both sides", "Name two archives, or --from-series and --to-series.")
     from ppa_tools.apply.looking import both_sides, gather
-    from ppa_tools.plan.choosing import ChoiceError, Selection, choose, pair_series
+    from ppa_tools.plan.choosing import ChoiceError, Selection, choose, fits, pair_series
     from ppa_tools.plan.guard import guards
     from ppa_tools.plan.syncing import plan_sync
 
@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         except ChoiceError as error:
             raise usage_error(str(error)) from error
         chosen = choose(sides[0], selection, pairs)
+        there = [one.source for one in sides[1].publications if one.is_active]
+        refuse_missing([one for one in chosen.missing if not any(fits(name, [one.asked]) for name in there)])
         facts, mine = gather(chosen.picks, source, destination, sides, terms)
         deleting = {"no_delete": args.no_delete, "protect": tuple(args.protect)}
         plan = plan_sync(mine, sides[1], selection, pairs, facts, terms, **deleting)

@@ -140,6 +140,7 @@ def test_a_sync_that_would_empty_the_destination_is_stopped(shell: Shell, scene:
     )
     shell(*SYNC, "--allow-empty-source", "--allow-deletions", "--from-series", SERIES, "--yes")
     assert scene.held(STABLE) == []
+    assert "hell?o" in shell(*SYNC, "--include", "hell?o", status=2).err
     assert "is both sides" in shell("ppa-sync", TRUNK_NAME, TRUNK_NAME, status=2).err
 
 

@@ -77,6 +77,13 @@ def test_help_has_examples_and_every_exit_status(anybody: Shell) -> None:
     assert "commands:" in anybody("ppa", status=2).out
 
 
+def test_a_machine_in_the_way_is_told_without_a_traceback(anybody: Shell) -> None:
+    (anybody.directory / "taken").write_text("")
+    said = anybody("ppa", "manpage", "--directory", "taken/man1", status=1).err
+    assert "taken" in said
+    assert "give the same command again" in said
+
+
 def completed_by_bash(script: str, line: str) -> list[str]:
     """What bash offers for the last word of a line."""
     words = line.split(" ")
