@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppa_tools.archives.control import check_file_name
 from ppa_tools.archives.door import Archive, CopyBatch, DoorError, NotThere, Refused, Unreachable
 from ppa_tools.archives.durable import locked
 from ppa_tools.archives.embedded import EmbeddedArchive
-from ppa_tools.archives.errors import ArchiveTrouble
+from ppa_tools.archives.errors import ArchiveTrouble, UploadRefused
 from ppa_tools.archives.importing import Origin, Parcel
 from ppa_tools.archives.layout import Layout
 from ppa_tools.archives.words import size_in_words
@@ -110,9 +111,18 @@ def _find(source: Archive, batch: CopyBatch) -> tuple[Publication, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def _kept(what: str, chosen: Iterable[Publication], files: Mapping[str, tuple[File, ...]]) -> None:
+def _check_files(
+    source: Archive, what: str, chosen: Iterable[Publication], files: Mapping[str, tuple[File, ...]]
+) -> None:
+    """Raise Refused where there are none of a publication, or one by a name that could lead out of its place."""
     if lost := [str(one) for one in chosen if not files.get(one.key)]:
-        raise Refused(f"{what} of {', '.join(lost)} are no longer kept")
+        raise Refused(f"{source.address} keeps no {what} of {', '.join(lost)}")
+    try:
+        for one in chosen:
+            for file in files[one.key]:
+                check_file_name(file.name, str(source.address))
+    except UploadRefused as error:
+        raise Refused(str(error)) from error
 
 
 # From Launchpad
@@ -127,12 +137,12 @@ def _bring(source: Archive, destination: EmbeddedArchive, batch: CopyBatch, mean
     architectures = facts[batch.to_series].architectures
     chosen = _find(source, batch)
     files = dict(source.source_files(chosen))
-    _kept("the files", chosen, files)
+    _check_files(source, "files", chosen, files)
     builds: Mapping[str, tuple[Build, ...]] = {}
     if batch.with_binaries:
         builds = source.builds(chosen)
         binaries = source.binary_files(chosen)
-        _kept("the binaries", chosen, binaries)
+        _check_files(source, "binaries", chosen, binaries)
         for one in chosen:
             files[one.key] += tuple(file for file in binaries[one.key] if _is_for(file, architectures))
     archive = destination.archive
@@ -199,7 +209,7 @@ def _send(source: Archive, destination: Archive, batch: CopyBatch, means: Means)
         )
     chosen = _find(source, batch)
     files = source.source_files(chosen)
-    _kept("the files", chosen, files)
+    _check_files(source, "files", chosen, files)
     there = destination.publications(names={one.source for one in chosen})
     to_send = []
     for one in chosen:

@@ -37,7 +37,9 @@ class Importer:
         )
         directory.mkdir()
         shelf = self.scene.shelf
-        made = [shelf.source(source, version, **those), *([shelf.binaries(source, version)] if built else [])]
+        made = [shelf.source(source, version, series=SERIES, **those)]
+        if built:  # named as ``Scene.build`` names it: packed again at another moment a .deb is another
+            made.append(shelf.binaries(source, version, series=SERIES, arch=architecture()))
         for changes in made:
             for path in changes.parent.iterdir():
                 if path.suffix != ".changes":

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ppa_tools.archives.door import NotThere, Refused
 from ppa_tools.archives.downloading import Fetched, Limits
 from ppa_tools.archives.transfer import Means, ask_transfer
-from ppa_tools.publication import BuildState, Status
+from ppa_tools.publication import BuildState, File, Publication, Status
 from tests.archive.soundness import check_archive
 from tests.ppa_tools.conformance.backends import (
     ARCHITECTURES,
@@ -176,8 +179,27 @@ def test_files_that_are_no_longer_kept_are_told(launchpad: Launchpad, embedded: 
     trunk, mirror = launchpad.ppa("trunk"), embedded.ppa("mirror")
     one = launchpad.put(trunk)
     launchpad.double.expire_files("me/trunk", "hello", "1.0-1")
-    with pytest.raises(Refused, match=r"hello 1\.0-1 are no longer kept"):
+    with pytest.raises(Refused, match=r"ppa:me/trunk keeps no files of hello 1\.0-1"):
         ask_transfer(trunk, mirror, batch(trunk, one), QUICK)
+
+
+def test_a_name_that_leads_elsewhere_is_refused(launchpad: Launchpad, embedded: Embedded) -> None:
+    trunk, mirror = launchpad.ppa("trunk"), embedded.ppa("mirror")
+    one = launchpad.put(trunk)
+
+    class Odd:
+        """The archive, but for the names of files."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(trunk, name)
+
+        def source_files(self, publications: Sequence[Publication]) -> Mapping[str, tuple[File, ...]]:
+            found = trunk.source_files(publications).items()
+            return {key: tuple(replace(one, name=f"../{one.name}") for one in its) for key, its in found}
+
+    with pytest.raises(Refused, match="is no name for a file"):
+        ask_transfer(Odd(), mirror, batch(trunk, one), QUICK)
+    assert left_behind(embedded) == []
 
 
 def test_a_series_that_is_not_there_is_told(launchpad: Launchpad, embedded: Embedded) -> None:
