@@ -11,6 +11,7 @@ Packages that conflict with each other are no trouble: each of them can be insta
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -128,6 +129,7 @@ def find_broken(
                     replace(each, fine_in=(*each.fine_in, label)) if each in fine else each for each in broken
                 ]
                 simulations += alone.simulations
+                shutil.rmtree(room / f"alone-{at}")  # its cache may be large
         by_merge = tuple(each for each in broken if each.fine_in)
         before = tuple(each for each in broken if not each.fine_in)
         return Verdict(architecture, by_merge, before, total, simulations)

@@ -168,6 +168,7 @@ def _configuration(directory: Path, architectures: Sequence[str], build_essentia
         'APT::Install-Recommends "false";\n'
         'APT::Solver "internal";\n'  # whose words are read; newer ones have others
         'APT::Color "false";\n'
+        'Dir::Cache::srcpkgcache "";\n'  # one cache is enough: with nothing installed both are the same
         'APT::Cache-Start "100000000";\n'
         'Acquire::Languages "none";\n'
         'Debug::NoLocking "true";\n'
