@@ -13,9 +13,8 @@ from typing import NamedTuple
 from ppa_tools.apt.relations import Clause, clause_text, parse_relations
 from ppa_tools.apt.stanzas import BinaryPackage, SourcePackage
 from ppa_tools.apt.universe import Universe
-from ppa_tools.apt.unmet import Unmet
+from ppa_tools.apt.unmet import CANNOT, Unmet
 
-CANNOT = "it cannot be installed itself"
 CHAIN = 6
 """How many reasons are kept: one's own, the next ones, and the last, from which all follows."""
 

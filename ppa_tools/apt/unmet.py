@@ -10,6 +10,8 @@ HEADING = "The following packages have unmet dependencies:"
 WHO = re.compile(r" (\S+) : (.*)")
 WHAT = re.compile(r"(\w+): (.+?)(?: but (.*))?")
 BUILD_PREFIX = "builddeps:"
+CANNOT = "it cannot be installed itself"
+"""The words for what apt did not say, as it follows from what it said."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Unmet:
         return re.split(r"[ :(|]", self.relation, maxsplit=1)[0]
 
     def __str__(self) -> str:
-        there = f", {self.there} is there" if self.there and self.there not in self.words else ""
+        is_told = self.there in self.words or self.words == CANNOT
+        there = f", {self.there} is there" if self.there and not is_told else ""
         words = f" but {self.words}" if self.words else ""
         return f"{self.package}: {self.field}: {self.relation}{words}{there}"
 
