@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ppa_tools.address import Address
 
@@ -130,10 +130,5 @@ class Side:
     series: Mapping[str, SeriesFacts]
     publications: tuple[Publication, ...] = ()
     with_past: bool = True
-    may_write: bool = True
-    """Whether the credentials at hand may change it; True where only trying tells."""
-
     versions: int = 1
     """How many versions of a source it keeps published; Launchpad keeps one."""
-
-    notes: tuple[str, ...] = field(default=())

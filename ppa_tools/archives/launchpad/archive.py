@@ -58,10 +58,7 @@ class LaunchpadArchive:
         self._entry: Row | None = None
 
     def side(self, *, with_past: bool, names: Collection[str] = (), series: Collection[str] = ()) -> Side:
-        """What planning needs. Raises NotThere, NoRights, Unreachable.
-
-        ``may_write`` is True: whether Launchpad lets one change a PPA, only trying tells.
-        """
+        """What planning needs. Raises NotThere, NoRights, Unreachable."""
         wanted = queries.Filter(frozenset(names), frozenset(series), frozenset(() if with_past else ACTIVE))
 
         def read() -> tuple[Publication, ...]:
