@@ -88,20 +88,24 @@ class LaunchpadArchive:
 
     def builds(self, publications: Sequence[Publication]) -> Mapping[str, tuple[Build, ...]]:
         """The builds of publications, by their keys."""
-        return self._client.reading(lambda: self._builds.builds(publications))
+        return self._client.reading(lambda: self._builds.builds(publications), self._doing)
 
     def binaries(self, publications: Sequence[Publication]) -> Mapping[str, tuple[Binary, ...]]:
         """The binaries published of each, by key."""
-        rows = self._client.reading(lambda: self._builds.binary_rows(publications))
-        return {key: tuple(map(reading.binary, its)) for key, its in rows.items()}
+
+        def read() -> Mapping[str, tuple[Binary, ...]]:
+            rows = self._builds.binary_rows(publications)
+            return {key: tuple(map(reading.binary, its)) for key, its in rows.items()}
+
+        return self._client.reading(read, self._doing)
 
     def source_files(self, publications: Sequence[Publication]) -> Mapping[str, tuple[File, ...]]:
         """The .dsc and the files that it names, by key; empty where they are no longer kept."""
-        return self._client.reading(lambda: self._files().source_files(publications))
+        return self._client.reading(lambda: self._files().source_files(publications), self._doing)
 
     def binary_files(self, publications: Sequence[Publication]) -> Mapping[str, tuple[File, ...]]:
         """The .debs of each, by key."""
-        return self._client.reading(lambda: self._files().binary_files(publications))
+        return self._client.reading(lambda: self._files().binary_files(publications), self._doing)
 
     def way_to(self, url: str) -> Way:
         """How a file is asked for: of a private PPA from the web service, which knows who asks.
@@ -170,9 +174,11 @@ class LaunchpadArchive:
         except Uncertain as error:
             try:
                 row = self._client.entry(url, kind="+sourcepub", doing=self._doing, stats=self.stats)
+                with reading.understood(self._doing):
+                    is_active = reading.publication(row).is_active
             except DoorError:
                 raise error from None
-            if reading.publication(row).is_active:
+            if is_active:
                 raise
 
     def ask_deletions(self, publications: Sequence[Publication], why: str) -> frozenset[str]:
@@ -233,7 +239,7 @@ class LaunchpadArchive:
             found = [read() for read in reads] if better.in_turn else in_parallel(reads)
         for its in found:
             rows.update({row["self_link"]: row for row in its})
-        publications = [one for one in map(reading.publication, rows.values()) if wanted.admits(one)]
+        publications = [one for one in reading.publications(rows.values()) if wanted.admits(one)]
         return tuple(sorted(publications, key=lambda one: (one.source, int(one.key))))
 
     def _rows(self, query: queries.Parameters) -> tuple[Row, ...]:
@@ -247,7 +253,10 @@ class LaunchpadArchive:
 
     def _facts(self) -> Row:
         if self._entry is None:
-            self._entry = self._client.entry(self._url, kind="archive", doing=self._doing, stats=self.stats)
+            entry = self._client.entry(self._url, kind="archive", doing=self._doing, stats=self.stats)
+            if "private" not in entry:
+                raise Unreachable(f"Launchpad's answer does not say whether {self.address} is private")
+            self._entry = entry
         return self._entry
 
     def _files(self) -> FileReader:
@@ -259,7 +268,7 @@ class LaunchpadArchive:
     def _asked(self, read: Callable[[], T]) -> T:
         """What ``read`` returns; where the PPA is not there, it is said which are."""
         try:
-            return self._client.reading(read)
+            return self._client.reading(read, self._doing)
         except NotThere as error:
             if error.resolution:
                 raise

@@ -57,8 +57,15 @@ class LaunchpadClient:
                 )
             self.session.token = self._login.sign_in(self.instance)
 
-    def reading(self, read: Callable[[], T]) -> T:
-        """What ``read`` returns; where nobody may read it without a login, one is found, or asked for."""
+    def reading(self, read: Callable[[], T], doing: str) -> T:
+        """What ``read`` returns; where nobody may read it without a login, one is found, or asked for.
+
+        What is not shaped as Launchpad's answers are raises Unreachable.
+        """
+        with reading.understood(doing):
+            return self._reading(read)
+
+    def _reading(self, read: Callable[[], T]) -> T:
         try:
             return read()
         except NoRights as error:
@@ -119,7 +126,8 @@ class LaunchpadClient:
         url = f"{self.instance.api}/~{address.owner}/ppas"
         wanted = Collection(url, {}, "ppas", f"read the PPAs of {address.owner}")
         try:
-            names = [str(row["name"]) for row in self.rows(wanted, stats)]
+            with reading.understood(wanted.doing):
+                names = [str(row["name"]) for row in self.rows(wanted, stats)]
         except NotThere:
             return NotThere(
                 f"there is no {address}: Launchpad ({self.instance.name}) knows nobody called {address.owner}",

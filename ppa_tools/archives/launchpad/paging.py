@@ -23,6 +23,8 @@ PAGE_ROWS = 300
 
 STEP_ROWS = PAGE_ROWS - 1
 READINGS = 5
+MOST_ROWS = 2_000_000
+"""More than any PPA ever had."""
 
 Row = Mapping[str, Any]
 
@@ -60,7 +62,7 @@ def read_first(session: Session, wanted: Collection, stats: Stats) -> Page:
     if page.total is not None:
         return page
     total = _ask(session, wanted, {"ws.show": "total_size"}, f"{wanted.kind} (total)", stats)
-    return replace(page, total=int(total))
+    return replace(page, total=_count(total))
 
 
 def read_rest(session: Session, wanted: Collection, first: Page, stats: Stats) -> tuple[Row, ...]:
@@ -95,7 +97,8 @@ def _page(session: Session, wanted: Collection, stats: Stats, start: int) -> Pag
     page = _ask(session, wanted, steering, wanted.kind, stats)
     if not isinstance(page, dict) or not isinstance(page.get("entries"), list):
         raise Unreachable(f"Launchpad's answer is no page of a collection ({wanted.doing})")
-    return Page(tuple(page["entries"]), "next_collection_link" not in page, page.get("total_size"))
+    total = _count(page["total_size"]) if "total_size" in page else None
+    return Page(tuple(page["entries"]), "next_collection_link" not in page, total)
 
 
 def _ask(session: Session, wanted: Collection, steering: Mapping[str, object], kind: str, stats: Stats) -> Any:
@@ -103,3 +106,11 @@ def _ask(session: Session, wanted: Collection, steering: Mapping[str, object], k
     if not answer.is_good:
         raise refusal(answer, wanted.doing, session.token)
     return found
+
+
+def _count(told: Any) -> int:
+    """How many rows there are; raises ValueError for more than there can be."""
+    total = int(told)
+    if not 0 <= total <= MOST_ROWS:
+        raise ValueError(f"{total} rows")
+    return total

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -170,7 +171,7 @@ class Session:
             return answer, None
         try:
             return answer, json.loads(answer.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             why = "its answer is no JSON"
             what_to_do = "Look whether that is a Launchpad, and nothing stands before it; or try again"
             raise _unreachable(url, why, what_to_do) from error
@@ -319,11 +320,11 @@ def _in_words(error: Exception) -> str:
 def _retry_after_s(text: str | None) -> float | None:
     if text is None:
         return None
-    if text.strip().isdigit():
+    if re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
         return float(text)
     try:
         return max(0.0, float(parsedate_to_datetime(text).timestamp()) - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

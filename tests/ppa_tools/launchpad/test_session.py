@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -184,3 +187,83 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(idle_s: float, co
         server.shutdown()
 
     assert len(accepted) == connections
+
+
+def row(**facts: object) -> dict[str, object]:
+    """A publication as Launchpad tells it, but for ``facts``."""
+    usual: dict[str, object] = {
+        "self_link": "https://api.example/devel/~me/+archive/ubuntu/ppa/+sourcepub/7",
+        "source_package_name": "hello",
+        "source_package_version": "1.0-1",
+        "distro_series_link": "https://api.example/devel/ubuntu/noble",
+        "status": "Published",
+        "date_created": "2026-11-01T12:00:00+00:00",
+    }
+    return usual | facts
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"entries": [row()], "total_size": "many"},
+        {"entries": [row()], "total_size": 10**12, "next_collection_link": "https://api.example/"},
+        {"entries": [7], "total_size": 1},
+        {"entries": [{}], "total_size": 1},
+        {"entries": [row(self_link=None)], "total_size": 1},
+        {"entries": [row(self_link="https://api.example/?ws.op=delete")], "total_size": 1},
+        {"entries": [row(status="Gone fishing")], "total_size": 1},
+        {"entries": [row(date_created="yesterday")], "total_size": 1},
+        {"entries": [row(distro_series_link=7)], "total_size": 1},
+        {"entries": [row(source_package_name="../etc")], "total_size": 1},
+        {"entries": [row(source_package_name="hello\x1b]0;you\x07")], "total_size": 1},
+        {"entries": [row(source_package_version="1\x9b2J")], "total_size": 1},
+        {"entries": [row(source_package_version="no-version")], "total_size": 1},
+        {"entries": [row(source_package_version="9" * 5000)], "total_size": 1},
+        {"entries": [row(source_package_version=1.0)], "total_size": 1},
+    ],
+    ids=str,
+)
+def test_rows_of_unexpected_shape_are_an_error_in_words(page: dict[str, object]) -> None:
+    with answering(json.dumps(page)) as ppa, pytest.raises(Unreachable) as raised:
+        ppa.publications()
+
+    assert "Launchpad" in str(raised.value)
+    assert str(raised.value).replace("\n", "").isprintable()
+
+
+def test_an_answer_nested_without_end_is_an_error_in_words() -> None:
+    with answering("[" * 200_000) as ppa, pytest.raises(Unreachable, match="no JSON"):
+        ppa.publications()
+
+
+def test_versions_of_before_launchpad_looked_at_them_do_not_hide_what_is_there() -> None:
+    old = row(self_link="https://api.example/+sourcepub/3", source_package_version="r12", status="Deleted")
+    with answering(json.dumps({"entries": [old, row()], "total_size": 2})) as ppa:
+        assert [one.version for one in ppa.publications()] == ["1.0-1"]
+
+
+@contextlib.contextmanager
+def answering(body: str) -> Iterator[LaunchpadArchive]:
+    """A PPA on something that answers all requests with the same."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    client = LaunchpadClient(find_instance(f"http://127.0.0.1:{server.server_port}"), Login(), QUICK)
+    try:
+        yield LaunchpadArchive(client, parse_address("ppa:me/ppa"))
+    finally:
+        client.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
