@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import signal
 import sys
@@ -14,6 +16,7 @@ from typing import Any, NoReturn
 
 from ppa_tools.archives.door import DoorError
 from ppa_tools.commands.ends import EXIT_WORDS, CommandError, Exit, judged
+from ppa_tools.commands.output import note
 
 HELP_WIDTH = 79
 MEND = "Mend that, and give the same command again."
@@ -75,11 +78,14 @@ class Command:
     def __call__(self, argv: Sequence[str] | None = None, prog: str = "") -> int:
         """Run it; errors are told on standard error, without tracebacks."""
         words = list(sys.argv[1:] if argv is None else argv)
+        _have_streams()
         parser = self.parser(prog)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, _interrupt)
         try:
-            return int(self.run(parser.parse_intermixed_args(words)))
+            status = int(self.run(parser.parse_intermixed_args(words)))
+            sys.stdout.flush()
+            return status
         except CommandError as error:
             return self._failed(error.status, str(error))
         except DoorError as error:
@@ -87,18 +93,42 @@ class Command:
         except KeyboardInterrupt:
             return self._failed(Exit.INTERRUPTED, INTERRUPTED)
         except BrokenPipeError:  # whoever read the output has gone: nobody is left to be told
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return Exit.BROKEN_PIPE
         except OSError as error:  # a full disk, a directory that may not be written to
+            _drop_output()
             return self._failed(Exit.IN_PART, f"this machine is in the way: {error}\n  {MEND}")
 
     def _failed(self, status: Exit, message: str) -> int:
         sys.stdout.flush()
-        print(f"{self.name}: {message}", file=sys.stderr)
+        note(f"{self.name}: {message}")
         return status
 
     def _examples_text(self) -> str:
         return "\n".join(f"  {one.words}\n      {one.what}" for one in self.examples)
+
+
+def _have_streams() -> None:
+    """Stand in for standard streams that are closed, so that no journal or connection gets their numbers.
+
+    Writing to a standard output that is closed fails, as it should. What its encoding lacks is written as escapes.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            file = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            if file != number:
+                os.dup2(file, number)
+                os.close(file)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """Write what can still be written, and no more: it may be what failed."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(*_: object) -> None:

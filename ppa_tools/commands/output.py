@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -14,6 +15,9 @@ from typing import Any, TextIO
 
 STYLES = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "new": "36", "": ""}
 GAP = "  "
+MORE_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What JSON lets stand in texts: a terminal's other escapes, and marks that turn the writing around."""
+
 NARROWEST = 24  # a last column that would be narrower is not folded
 
 Cell = Any
@@ -102,7 +106,7 @@ def print_rows(table: Table, how: str, *, nothing: str = "", out: TextIO | None 
 
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(column.name for column in table.columns if column.name)
-        writer.writerows(_plain_rows(table))
+        writer.writerows(map(harmless, row) for row in _plain_rows(table))
     elif how == "lines":
         out.writelines("\t".join(map(harmless, row)) + "\n" for row in _plain_rows(table))
     elif table.rows:
@@ -113,8 +117,11 @@ def print_rows(table: Table, how: str, *, nothing: str = "", out: TextIO | None 
 
 
 def print_json(value: object, out: TextIO | None = None) -> None:
-    """For programs."""
-    print(json.dumps(value, indent=2, ensure_ascii=False), file=out or sys.stdout)
+    """For programs; what a terminal would obey, and what ``out`` cannot encode, is written as numbers."""
+    out = out or sys.stdout
+    narrow = (out.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    text = json.dumps(value, indent=2, ensure_ascii=narrow)
+    print(MORE_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text), file=out)
 
 
 def table_lines(table: Table, *, colours: bool = False, width: int = 0) -> list[str]:
@@ -168,6 +175,11 @@ def harmless(text: str) -> str:
     return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
 
 
+def harmless_lines(text: str) -> str:
+    """As ``harmless``, line by line."""
+    return "\n".join(map(harmless, text.split("\n")))
+
+
 def has_colours(out: TextIO) -> bool:
     """Whether colours are wanted: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
     return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -183,5 +195,5 @@ def _width(out: TextIO) -> int:
 
 
 def note(text: str) -> None:
-    """Say something beside the output."""
-    print(text, file=sys.stderr, flush=True)
+    """Say something beside the output, in as many lines as it has."""
+    print(harmless_lines(text), file=sys.stderr, flush=True)

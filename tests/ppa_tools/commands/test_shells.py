@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ppa_tools.commands.main import load
+from ppa_tools.commands.output import Column, Table, note, print_json, print_rows
 from ppa_tools.commands.ppa_completion import SHELLS, command_names
 from tests.ppa_tools.commands.conftest import BIN, Shell
 
@@ -146,3 +148,39 @@ def test_manual_pages_are_sound_and_have_every_option(anybody: Shell) -> None:
     )
     assert shown.stderr == ""
     assert "ppa-copy - copy packages from one archive to another" in shown.stdout
+
+
+@pytest.mark.parametrize(("closed", "status"), [(0, 0), (1, 1), (2, 0)])
+def test_a_standard_stream_that_is_closed_ends_in_no_traceback(closed: int, status: int) -> None:
+    closing = f'exec "$@" {closed}>&-'
+    words = ["sh", "-c", closing, "sh", str(BIN / "ppa"), "completion", "bash"]
+    done = subprocess.run(words, check=False, text=True, capture_output=True)
+
+    assert done.returncode == status
+    if closed == 1:
+        assert done.stderr.startswith("ppa-completion: this machine is in the way: ")
+        assert "Traceback" not in done.stderr
+    else:
+        assert "ppa-list" in done.stdout
+
+
+def test_json_for_programs_holds_nothing_that_a_terminal_obeys() -> None:
+    told = ["\x1b[2J", "\x9b2J", "\u202e", "ü"]
+    wide, narrow = (io.TextIOWrapper(io.BytesIO(), encoding=name) for name in ("utf-8", "ascii"))
+    for out in (wide, narrow):
+        print_json(told, out)
+        out.seek(0)
+        text = out.read()
+        assert json.loads(text) == told
+        assert all(line.isprintable() for line in text.splitlines())
+
+
+def test_what_is_said_beside_the_output_holds_nothing_that_a_terminal_obeys(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    note("hello \x1b]0;you\x07 in noble\n  and more")
+    print_rows(Table((Column("why"),), (("\x1b[2J",),)), "csv")
+
+    said = capsys.readouterr()
+    assert said.err == "hello  ]0;you  in noble\n  and more\n"
+    assert said.out == "why\n [2J\n"
