@@ -25,6 +25,7 @@ from ppa_tools.archives.durable import write_durably
 from ppa_tools.plan.actions import Action, Kind
 
 COMPACT_BYTES = 1 << 18
+BATCH = re.compile(r"[0-9]{1,18}")
 PLAIN_NAME = re.compile(r"[a-z]+")
 STATE_VARIABLE = "XDG_STATE_HOME"
 
@@ -190,17 +191,23 @@ def _parse(whole: bytes, path: Path) -> tuple[dict[Item, Standing], int]:
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
-            items = [Item(*one) for one in entry["items"]]
+            items = [Item(*map(_text, one)) for one in entry["items"]]
             state, at, batch = State(entry["state"]), float(entry["at"]), str(entry["batch"])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise JournalError(
                 f"{path}, line {number}, cannot be read",
                 resolution="It says what was asked for and has not come. Mend it; or, where nothing is on its way "
                 "any more, remove it.",
             ) from error
-        next_batch = max(next_batch, int(batch) + 1 if batch.isdigit() else 0)
+        next_batch = max(next_batch, int(batch) + 1 if BATCH.fullmatch(batch) else 0)
         _follow(standings, state, items, at, batch)
     return standings, next_batch
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _lines_of(standings: Mapping[Item, Standing]) -> Iterable[bytes]:

@@ -61,10 +61,23 @@ def test_a_half_written_last_line_is_cut_off(state: dict[str, str], torn: bytes)
     assert set(open_items(HERE, "production", environment=state)) == {ONE, TWO}
 
 
-def test_a_journal_that_is_damaged_inside_is_not_guessed_at(state: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense",
+        b"\xff\xfe",
+        b"[]",
+        b"[" * 100_000,
+        b'{"at": 1, "state": "asking", "batch": "1", "items": [["copy", "ppa:o/to", "noble", "hello"]]}',
+        b'{"at": 1, "state": "asking", "batch": "1", "items": [["copy", "ppa:o/to", "noble", ["hello"], "1"]]}',
+        b'{"at": 1, "state": "asking", "batch": "1", "items": 7}',
+    ],
+    ids=lambda line: line[:20].decode("latin-1"),
+)
+def test_a_journal_that_is_damaged_inside_is_not_guessed_at(state: dict[str, str], line: bytes) -> None:
     path = journal_path(HERE, "production", state)
     path.parent.mkdir()
-    path.write_bytes(b"nonsense\n")
+    path.write_bytes(line + b"\n")
     with (
         pytest.raises(JournalError, match="line 1, cannot be read") as caught,
         open_journal(HERE, "production", environment=state),
