@@ -10,6 +10,7 @@ VERSION = re.compile(
 )
 CHUNK = re.compile(r"([^0-9]*)([0-9]*)")
 OTHERS_AFTER_LETTERS = 256
+LONGEST = 255  # more fits no file name, and numbers without end take time without end
 
 VersionKey = tuple[int, tuple[int, ...], tuple[int, ...]]
 
@@ -19,6 +20,8 @@ def split_version(version: str) -> tuple[int, str, str]:
 
     The rule is deb-version(7): the upstream part begins with a digit.
     """
+    if len(version) > LONGEST:
+        raise ValueError(f"{version[:20]!r}... is no Debian version: it has more than {LONGEST} characters")
     match = VERSION.fullmatch(version)
     trailing_hyphen = match is not None and match["revision"] is None and "-" in match["upstream"]
     if match is None or trailing_hyphen or not match["upstream"][:1].isdigit():

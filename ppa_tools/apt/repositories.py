@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ppa_tools.address import Address
 from ppa_tools.archives.door import DoorError, NotThere
@@ -48,7 +48,7 @@ class Repository:
     def directory(self) -> Path | None:
         """Where it lies on this machine's disk; None where it does not."""
         parts = urlsplit(self.uri)
-        return Path(parts.path) if parts.scheme == "file" else None
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 def launchpad_repository(
@@ -168,7 +168,7 @@ def base_repositories(
 
 
 def _index_targets() -> Iterator[dict[str, str]]:
-    """What `apt-get indextargets` tells; nothing on a machine without apt."""
+    """What `apt-get indextargets` tells; nothing on a machine without apt, or where it hangs."""
     try:
         done = subprocess.run(
             ["apt-get", "indextargets", "Created-By: Packages"],
@@ -179,7 +179,7 @@ def _index_targets() -> Iterator[dict[str, str]]:
             stdin=subprocess.DEVNULL,
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, subprocess.TimeoutExpired):
         return
     for paragraph in done.stdout.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in paragraph.split("\n") if ": " in line)

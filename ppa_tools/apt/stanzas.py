@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from ppa_tools.debversion import split_version
 
 SOURCE = "source"
 """Stands for sources where else an architecture would."""
 
 FOLD = "\x1f"
 """Stands where a line of a field's value ended while a stanza is cut into fields."""
+
+LONGEST_SIZE = 18  # digits
 
 
 class IndexDamaged(Exception):
@@ -68,12 +72,13 @@ def scan_packages(text: str, what: str) -> list[BinaryPackage]:
         get = fields.get
         package, version = get("Package", "").strip(), get("Version", "").strip()
         size = get("Size", " 0").strip()
-        if not package or not version or not size.isdecimal():
-            raise IndexDamaged(f"{what}: stanza {number} has no Package, no Version, or a Size that is no number")
+        if not package or not size.isdecimal() or len(size) > LONGEST_SIZE:
+            raise IndexDamaged(f"{what}: stanza {number} has no Package, or a Size that is no number")
         source, source_version = package, version
         if told := get("Source"):
             source, _, inside = told.strip().partition(" ")
             source_version = inside.strip("() ") or version
+        _check_versions(f"{what}: stanza {number}", {version, source_version})
         found.append(
             BinaryPackage(
                 package,
@@ -102,8 +107,9 @@ def scan_sources(text: str, what: str) -> list[SourcePackage]:
     for number, fields in _stanzas(text):
         get = fields.get
         source, version = get("Package", "").strip(), get("Version", "").strip()
-        if not source or not version:
-            raise IndexDamaged(f"{what}: stanza {number} has no Package or no Version")
+        if not source:
+            raise IndexDamaged(f"{what}: stanza {number} has no Package")
+        _check_versions(f"{what}: stanza {number}", {version})
         found.append(
             SourcePackage(
                 source,
@@ -120,6 +126,14 @@ def scan_sources(text: str, what: str) -> list[SourcePackage]:
             )
         )
     return found
+
+
+def _check_versions(where: str, versions: Iterable[str]) -> None:
+    try:
+        for one in versions:
+            split_version(one)
+    except ValueError as error:
+        raise IndexDamaged(f"{where}: {error}") from error
 
 
 def _stanzas(text: str) -> Iterator[tuple[int, dict[str, str]]]:

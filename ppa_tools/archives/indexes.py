@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
@@ -15,6 +16,8 @@ OURS_IN_SOURCES = (
     *("Source", "Package", "Directory", "Files", "Checksums-Sha1", "Checksums-Sha256"),
     *("Checksums-Sha512", "Priority", "Section", "Status"),
 )
+SUM_LINE = re.compile(r"\s+(\S+)\s+([0-9]{1,18})\s+(\S+)\s*")
+"""A line of a Release below SHA256: the sum, the size in bytes, the path."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,8 @@ def release_listed(release: bytes) -> tuple[Listed, ...]:
     found = list[Listed]()
     inside = False
     for line in release.decode("utf-8", "replace").splitlines():
-        if inside and line.startswith(" ") and len(words := line.split()) == 3 and words[1].isdecimal():
-            found.append(Listed(words[2], int(words[1]), words[0]))
+        if inside and (words := SUM_LINE.fullmatch(line)):
+            found.append(Listed(words[3], int(words[2]), words[1]))
         else:
             inside = line.startswith("SHA256:")
     return tuple(found)

@@ -29,6 +29,7 @@ from ppa_tools.apt.repositories import (
 )
 from ppa_tools.apt.stanzas import IndexDamaged, scan_packages, scan_sources
 from ppa_tools.archives.door import DoorError, NotThere, Unreachable
+from ppa_tools.archives.layout import Layout
 from ppa_tools.archives.local import LocalArchive
 from tests.archive.conftest import PPA, SERIES, Signer, archive, make_binaries, make_source, signer
 from tests.ppa_tools.apt.conftest import ARCH, package, source, write_repository
@@ -151,6 +152,31 @@ def test_an_index_that_is_not_what_its_release_says_is_refused(web: Web, tmp_pat
         reader.read_holdings(launchpad_repository(LAUNCHPAD, "noble", root=web.url), [ARCH])
     with pytest.raises(IndexDamaged, match="not there as its Release says"):
         reader.read_holdings(on_disk, [ARCH])
+
+
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        "Package: foo\nVersion: evil\n",
+        f"Package: foo\nVersion: {'9' * 5000}\n",
+        "Package: foo\nVersion: 1\x1b[2J\n",
+        "Package: foo\nVersion: 1\nSource: foo (evil)\n",
+        f"Package: foo\nVersion: 1\nSize: {'9' * 5000}\n",
+        "Package: foo\n",
+    ],
+    ids=range(6),
+)
+def test_an_index_of_what_cannot_be_is_damaged_and_says_where(stanza: str) -> None:
+    with pytest.raises(IndexDamaged, match=r"^PPA: stanza 1\b") as raised:
+        scan_packages(stanza, "PPA")
+    assert str(raised.value).isprintable()
+
+
+def test_an_archive_may_lie_in_a_directory_of_any_name(tmp_path: Path, reader: Reader) -> None:
+    archive = tmp_path / "my archive, 100%41"
+    write_repository(Layout(archive).served(OTHER, private=False), "noble", [package("foo 1")])
+    held = reader.read_holdings(embedded_repository(OTHER, "noble", archive), [ARCH])
+    assert [one.package for one in held.binaries[ARCH]] == ["foo"]
 
 
 def test_the_keys_of_a_ppa_are_those_that_launchpad_tells(web: Web, tmp_path: Path, reader: Reader) -> None:
