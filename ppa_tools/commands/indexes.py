@@ -29,17 +29,22 @@ def add_base(parser: argparse._ActionsContainer) -> None:
 
 
 def repository_of(opened: Session, address: Address, series: str) -> Repository:
-    """Where apt reads an archive's series; raises NotThere, CommandError."""
+    """Where apt reads an archive's series; raises NotThere, Unreachable, CommandError.
+
+    The indexes of a PPA must be signed by the keys that Launchpad tells of it, where both are asked by TLS; what
+    comes by plain HTTP is a Launchpad for tests.
+    """
     from ppa_tools.apt.repositories import embedded_repository, launchpad_repository
 
     if address.backend == "local":
         return embedded_repository(address, series, opened.embedded_directory)
     from ppa_tools.archives.launchpad.instances import find_instance
 
-    content = find_instance(opened.instance).content
-    if not content:
+    instance = find_instance(opened.instance)
+    if not instance.content:
         raise CommandError(f"nobody knows where {opened.instance} serves PPAs to apt", status=Exit.USAGE)
-    return launchpad_repository(address, series, root=content)
+    keyring = opened.keys_at(instance.archive_url(address)) if instance.api.startswith("https:") else b""
+    return launchpad_repository(address, series, keyring=keyring, root=instance.content)
 
 
 def base_of(

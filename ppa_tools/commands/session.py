@@ -27,10 +27,11 @@ T = TypeVar("T")
 class Session:
     """Opens archives as the arguments say (``arguments.add_archives``)."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, reader: Reader | None = None) -> None:
         self._args = args
         self._open: dict[Address, Archive] = {}
-        self._reader: Reader | None = None
+        self._reader = reader
+        self._keys: dict[str, bytes] = {}
 
     def instance_of(self, address: Address) -> str:
         """Which Launchpad an address is on, or the directory of the embedded archive that it is in."""
@@ -73,6 +74,12 @@ class Session:
         if self._reader is None:
             self._reader = Reader()
         return self._reader
+
+    def keys_at(self, archive_url: str) -> bytes:
+        """The keys that sign a PPA of Launchpad, asked for once; b"" where it tells none. Raises Unreachable."""
+        if archive_url not in self._keys:
+            self._keys[archive_url] = self.reader.read_launchpad_keys(archive_url)
+        return self._keys[archive_url]
 
     def transfer(self, source: Archive, destination: Archive, batch: CopyBatch) -> None:
         """Carry copies from one kind of archive to the other; raises as ``Archive.ask_copies``."""
