@@ -9,7 +9,7 @@ from ppa_tools.archives.door import Archive
 from ppa_tools.parallel import in_parallel
 from ppa_tools.plan.choosing import Pick
 from ppa_tools.plan.copying import to_be_asked
-from ppa_tools.plan.facts import Facts, Question, Shelf, Terms, questions
+from ppa_tools.plan.facts import Facts, Question, Shelf, Terms, questions, twins
 from ppa_tools.publication import Build, Publication, Side
 
 
@@ -33,9 +33,18 @@ def both_sides(
 
 
 def gather(
-    picks: Sequence[Pick], source: Archive, destination: Archive, sides: tuple[Side, Side], terms: Terms
+    picks: Sequence[Pick],
+    source: Archive,
+    destination: Archive,
+    sides: tuple[Side, Side],
+    terms: Terms,
+    *,
+    move: bool = False,
 ) -> tuple[Facts, Side]:
-    """The facts about what may be copied, and the source's side with what of its past was needed for them."""
+    """The facts about what may be copied, and the source's side with what of its past was needed for them.
+
+    What is there already is compared where that costs little, and before a ``move`` deletes the other one.
+    """
     mine, theirs = sides
     shelf, there = Shelf(mine), Shelf(theirs)
     wanted = to_be_asked(picks, shelf, there, terms)
@@ -44,6 +53,8 @@ def gather(
         names = {one.source for one in question.there_source_files}
         mine = _with_more(mine, source.publications(names=names))
         question = questions(wanted, Shelf(mine), there, terms)
+    if source is not destination and (move or (source.is_immediate and destination.is_immediate)):
+        question = question.with_twins(twins(picks, there))
     return ask(question, source, destination), mine
 
 

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         if args.with_dependencies:
             with readable_indexes():
                 company = with_companions(opened, args, chosen, sides[0], pairs)
-        facts, mine = gather(company.chosen.picks, source, destination, sides, terms)
+        facts, mine = gather(company.chosen.picks, source, destination, sides, terms, move=args.move)
         plan = company.explain(plan_copy(company.chosen, mine, sides[1], facts, terms, move=args.move))
         return carry_out(plan, guards(plan), opened, args)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ppa_tools.plan.actions import Action, Kind, Plan, in_order
 from ppa_tools.plan.choosing import Chosen, Missing, Pick
 from ppa_tools.plan.facts import Facts, Shelf, Terms
-from ppa_tools.plan.rules import why_not, why_not_there, why_too_low
+from ppa_tools.plan.rules import why_not, why_not_the_same, why_not_there, why_too_low
 from ppa_tools.publication import Side
 
 ALREADY_THERE = "already there"
@@ -49,6 +49,8 @@ def plan_one(
     one = pick.publication
     active = destination.versions(pick.to_series, one.source)
     if one.version in active:
+        if reason := why_not_the_same(pick, source, destination, facts):
+            return _action(pick, Kind.BLOCKED, destination, terms, reason)
         return _action(pick, Kind.SKIP, destination, terms, ALREADY_THERE)
     if others := sorted({*versions} - {one.version}):
         reason = f"{', '.join(others)} is wanted in {pick.to_series} as well; one version can be copied there"

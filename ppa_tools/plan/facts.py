@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ppa_tools.debversion import split_version, version_key, without_epoch
 from ppa_tools.plan.choosing import Pick
@@ -47,6 +47,14 @@ class Question:
     binary_files: tuple[Publication, ...] = ()
     there_source_files: tuple[Publication, ...] = ()
     there_binary_files: tuple[Publication, ...] = ()
+
+    def with_twins(self, pairs: Iterable[tuple[Publication, Publication]]) -> Question:
+        """With the sources of ``twins``."""
+        mine = {one.key: one for one in self.source_files}
+        theirs = {one.key: one for one in self.there_source_files}
+        for one, row in pairs:
+            mine[one.key], theirs[row.key] = one, row
+        return replace(self, source_files=tuple(mine.values()), there_source_files=tuple(theirs.values()))
 
 
 class Shelf:
@@ -98,6 +106,14 @@ def questions(picks: Iterable[Pick], source: Shelf, destination: Shelf, terms: T
             mine[1].update({one.key: one} if terms.with_binaries else {})
             theirs[1].update({row.key: row for row in same})
     return Question(*(tuple(rows.values()) for rows in (builds, *mine, *theirs)))
+
+
+def twins(picks: Iterable[Pick], destination: Shelf) -> Iterable[tuple[Publication, Publication]]:
+    """Publications whose version is active where they are to go, each with what is there."""
+    for pick in picks:
+        for row in destination.in_place(pick.to_series, pick.publication.source):
+            if row.version == pick.publication.version:
+                yield pick.publication, row
 
 
 def rivals(

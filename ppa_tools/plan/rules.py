@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from ppa_tools.debversion import version_key
 from ppa_tools.plan.choosing import Pick
-from ppa_tools.plan.facts import Facts, Shelf, Terms, rivals
+from ppa_tools.plan.facts import Facts, Shelf, Terms, rivals, twins
 from ppa_tools.publication import Build, BuildState, File, Publication, Side
 
 
@@ -26,6 +26,25 @@ def why_not(pick: Pick, source: Shelf, destination: Shelf, facts: Facts, terms: 
         or _why_files_differ(pick.publication, source, destination, facts, terms)
         or (why_not_built(pick.publication, facts, terms) if terms.with_binaries else "")
     )
+
+
+def why_not_the_same(pick: Pick, source: Shelf, destination: Shelf, facts: Facts) -> str:
+    """How the source that is active there at the same version differs, as far as its files are known; "" for not.
+
+    The .dsc does not count: the same source may have been signed by another.
+    """
+    if source.side.address == destination.side.address:
+        return ""
+    for one, row in twins([pick], destination):
+        mine = {(file.name, file.sha256) for file in _but_dsc(facts.source_files.get(one.key, ()))}
+        theirs = {(file.name, file.sha256) for file in _but_dsc(facts.there_source_files.get(row.key, ()))}
+        if mine and theirs and mine != theirs:
+            name = min(mine ^ theirs)[0]
+            return (
+                f"another source of the same version is there ({name} is not the same); "
+                "upload it with a version of its own"
+            )
+    return ""
 
 
 def why_not_there(series: str, source: Side, destination: Side, terms: Terms) -> str:
@@ -110,6 +129,10 @@ def _why_files_differ(one: Publication, source: Shelf, destination: Shelf, facts
         return words
     theirs = [file for row in same for file in facts.there_binary_files.get(row.key, ())]
     return why_contents_differ(facts.binary_files.get(one.key, ()), theirs)
+
+
+def _but_dsc(files: Iterable[File]) -> Iterable[File]:
+    return (file for file in files if not file.name.endswith(".dsc"))
 
 
 def _failed(builds: Sequence[Build], one: Publication) -> str:

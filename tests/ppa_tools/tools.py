@@ -44,7 +44,7 @@ def copy_plan(
     terms = terms or Terms()
     mine, theirs = both_sides(source, destination, source_past=any(one.version for one in selection.wanted))
     chosen = choose(mine, selection, pair_series(mine, from_series, to_series))
-    facts, mine = gather(chosen.picks, source, destination, (mine, theirs), terms)
+    facts, mine = gather(chosen.picks, source, destination, (mine, theirs), terms, move=move)
     return plan_copy(chosen, mine, theirs, facts, terms, move=move)
 
 

@@ -56,6 +56,24 @@ def test_a_move_leaves_nothing_behind(backend: Backend, tmp_path: Path) -> None:
     assert (held(trunk), held(stable)) == ([], [(NOBLE, "hello", "1.0-1")])
 
 
+def test_a_move_deletes_nothing_for_the_sake_of_another_source_of_its_version(
+    backend: Backend, tmp_path: Path
+) -> None:
+    trunk, stable = backend.ppa("trunk"), backend.ppa("stable")
+    for name in ("like", "other"):
+        backend.put(trunk, name, content="mine", built=["amd64"], package="all")
+        backend.put(stable, name, content="mine" if name == "like" else "theirs", built=["amd64"], package="all")
+    plan = copy_plan(trunk, stable, move=True)
+    assert [one.source for one in plan.of(Kind.DELETE)] == ["like"]
+    (blocked,) = plan.of(Kind.BLOCKED)
+    assert (blocked.source, "another source of the same version is there" in blocked.reason) == ("other", True)
+    assert carry_out(plan, trunk, stable, state=tmp_path).exit_status == 1
+    backend.settle()
+    assert held(trunk) == [(NOBLE, "other", "1.0-1")]
+    unlike = sync_plan(trunk, stable).of(Kind.BLOCKED)
+    assert [one.source for one in unlike] == (["other"] if stable.is_immediate else []), "not asked of Launchpad"
+
+
 def test_an_archive_goes_back_to_what_it_held(backend: Backend, tmp_path: Path) -> None:
     trunk = backend.ppa("trunk")
     first = backend.put(trunk)

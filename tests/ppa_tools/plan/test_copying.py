@@ -50,6 +50,22 @@ def test_what_is_there_is_skipped() -> None:
     assert first_line(side("ppa:o/to", "hello=1.0-1")) == "skip hello=1.0-1 noble: already there"
 
 
+@pytest.mark.parametrize(
+    ("theirs", "begins"),
+    [
+        (files(dsc="signed by another", orig="a"), "skip hello=1.0-1 noble: already there"),
+        (files(dsc="a", orig="b"), "blocked hello=1.0-1 noble over 1.0-1: another source of the same version"),
+        (files(dsc="a"), "skip hello=1.0-1 noble: already there"),
+        ((), "skip hello=1.0-1 noble: already there"),
+    ],
+)
+def test_what_is_there_under_the_same_version_is_compared_as_far_as_its_files_are_known(
+    theirs: tuple[File, ...], begins: str
+) -> None:
+    facts = Facts(source_files={KEY: files(dsc="a", orig="a")}, there_source_files={KEY: theirs})
+    assert first_line(side("ppa:o/to", "hello=1.0-1"), facts=facts).startswith(begins)
+
+
 def test_what_was_deleted_there_may_come_in_a_lower_version() -> None:
     there = side("ppa:o/to", pub("hello=2.0-1", status=Status.DELETED))
     assert first_line(there) == "copy hello=1.0-1 noble"
