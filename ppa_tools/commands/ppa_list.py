@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         + ((builds[address].get(one.key, ()),) if args.builds else ())
         + (one.key,)
         for address, its in chosen.items()
-        for one in its
+        for one in sorted(its, key=lambda one: (one.series, one.source))
     ]
     print_rows(Table(_columns(several=len(addresses) > 1, builds=args.builds), tuple(rows)), args.format)
     if args.format == "table":
