@@ -8,7 +8,7 @@ import time
 
 DAY_S = 86400.0
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(?:i?B)?", re.IGNORECASE)
+SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) ?([KMGT]?)(?:i?B)?", re.IGNORECASE)
 WHOLE_SECOND_S = 0.999999
 
 
@@ -58,4 +58,8 @@ def read_moment(text: str) -> float:
         raise ValueError(f"{text!r} is no date: 2026-11-01 or 2026-11-01T12:00:00 is wanted") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
+    try:
+        moment = moment.astimezone(datetime.UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is before the first year, or after the last") from None
     return moment.timestamp() + (0 if moment.microsecond else WHOLE_SECOND_S)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ppa_tools.address import Address, parse_address
-from ppa_tools.archives.words import read_moment, read_size
+from ppa_tools.archives.words import read_size
 
 if TYPE_CHECKING:
     from ppa_tools.plan.choosing import Wanted
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 INSTANCE_VARIABLE = "PPA_INSTANCE"
 ARCHIVE = "PPA"
 ARCHIVE_HELP = "ppa:OWNER/NAME on Launchpad, local:OWNER/NAME in the embedded archive"
-DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+DURATION = re.compile("".join(rf"(?:(\d{{1,9}}){unit})?" for unit in "wdhms"))
+COUNT = re.compile(r"\d{1,9}")
 DURATION_UNITS_S = (7 * 86400, 86400, 3600, 60, 1)
 FORMATS = ("table", "json", "csv", "lines")
 
@@ -74,8 +75,8 @@ def read_duration(text: str) -> float:
 
 def read_count(text: str) -> int:
     """A number, not negative; raises ValueError."""
-    if not text.isdecimal():
-        raise ValueError(f"{text!r} is no number")
+    if not COUNT.fullmatch(text):
+        raise ValueError(f"{text!r} is no number, or too large")
     return int(text)
 
 
@@ -83,7 +84,6 @@ address = _argument(parse_address)
 address_at = _argument(read_address_at)
 package = _argument(_read_package)
 duration = _argument(read_duration)
-moment = _argument(read_moment)
 count = _argument(read_count)
 size = _argument(read_size)
 

@@ -216,7 +216,7 @@ def test_sizes_and_moments_are_read_as_they_are_written() -> None:
     assert [size_in_words(n) for n in (0, 999, 1000, 150 << 20, 1 << 40)] == [
         *("0 B", "999 B", "1.0 KiB", "150 MiB", "1.0 TiB"),
     ]
-    for wrong in ("", "G", "-1", "1 X", "1e3"):
+    for wrong in ("", "G", "-1", "1 X", "1e3", "9" * 400):
         with pytest.raises(ValueError, match="is no size"):
             read_size(wrong)
     at = 1_790_000_000.7
@@ -225,3 +225,6 @@ def test_sizes_and_moments_are_read_as_they_are_written() -> None:
     assert read_moment("2026-11-01T02:00+02:00") == read_moment("2026-11-01")
     with pytest.raises(ValueError, match="is no date"):
         read_moment("yesterday")
+    for outside in ("0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00"):
+        with pytest.raises(ValueError, match="before the first year, or after the last"):
+            read_moment(outside)

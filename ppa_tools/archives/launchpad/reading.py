@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -108,7 +108,7 @@ def file(row: Row) -> File | None:
 
 def moment(text: str | None) -> float | None:
     """A date of Launchpad's in seconds since the epoch."""
-    return datetime.fromisoformat(text).timestamp() if text else None
+    return datetime.fromisoformat(text).astimezone(UTC).timestamp() if text else None
 
 
 def last_part(link: str) -> str:
