@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from ppa_tools.plan.actions import Action, Kind, Plan, in_order
-from ppa_tools.plan.choosing import Chosen, Missing, Pick
+from ppa_tools.plan.choosing import Chosen, Missing, Pick, fits
 from ppa_tools.plan.facts import Facts, Shelf, Terms
 from ppa_tools.plan.rules import why_not, why_not_the_same, why_not_there, why_too_low
 from ppa_tools.publication import Side
@@ -75,9 +75,15 @@ def to_be_asked(picks: Iterable[Pick], source: Shelf, destination: Shelf, terms:
 
 def really_missing(chosen: Chosen, destination: Side, *, move: bool) -> tuple[Missing, ...]:
     """What is not to be found; of what is being moved, only what the destination does not hold either."""
-    theirs = Shelf(destination)
-    moved = {action.source for action in _moved_earlier(chosen.missing, theirs)} if move else set()
-    return tuple(one for one in chosen.missing if one.source not in moved)
+    if not move:
+        return chosen.missing
+    moved = {action.source for action in _moved_earlier(chosen.missing, Shelf(destination))}
+    there = [one.source for one in destination.publications if one.is_active]
+    return tuple(
+        one
+        for one in chosen.missing
+        if (one.source not in moved if one.source else not any(fits(name, [one.asked]) for name in there))
+    )
 
 
 def _action(pick: Pick, kind: Kind, destination: Shelf, terms: Terms, reason: str = "") -> Action:

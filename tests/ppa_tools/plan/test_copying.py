@@ -278,6 +278,13 @@ def test_a_move_that_was_done_in_part_finds_the_rest() -> None:
     assert [one.source for one in really_missing(chosen, destination, move=False)] == ["gone", "never"]
 
 
+def test_a_move_by_pattern_that_was_done_is_no_slip_of_the_hand() -> None:
+    source, destination = side("ppa:o/from", "hello=1"), side("ppa:o/to", "qt-base=1")
+    chosen = choose(source, Selection(include=("qt-*", "kde-*")), pair_series(source, ["noble"], []))
+    assert [one.asked for one in really_missing(chosen, destination, move=True)] == ["kde-*"]
+    assert [one.asked for one in really_missing(chosen, destination, move=False)] == ["qt-*", "kde-*"]
+
+
 def test_a_move_of_a_version_that_two_series_have_deletes_only_what_itself_has_come() -> None:
     source = side("ppa:o/from", "hello=1.0", pub("hello=1.0", "jammy"))
     _, plan = plan_all(source, side("ppa:o/to"), ["noble", "jammy"], ["noble", "noble"], move=True)
