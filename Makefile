@@ -1,6 +1,7 @@
 # The project's commands. They say what they do, ask nothing, and may be given again.
 
-PYTEST = .venv/bin/python -m pytest
+# A file's tests stay together, as they share what is dear to make.
+PYTEST = .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 .DEFAULT_GOAL = help
 .NOTPARALLEL:
 
