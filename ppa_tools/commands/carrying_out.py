@@ -67,7 +67,8 @@ def carry_out(
         note(f"interrupted\n  {RESUME}")
         return Exit.INTERRUPTED
     if report.stopped:
-        note(f"{report.stopped}\n  {RESUME}")
+        begun = any(one.outcome is not Outcome.NOT_TRIED for one in report.results)
+        note(f"{report.stopped}\n  {RESUME}" if begun else report.stopped)
     return Exit.DONE if not args.wait and _is_only_asked_for(report) else report.exit_status
 
 

@@ -61,6 +61,7 @@ def test_without_credentials_nothing_is_changed_and_what_to_do_is_said(
 ) -> None:
     said = anybody(*COPY, "hello", "--yes", status=5)
     assert "LP_CREDENTIALS" in said.err
+    assert "in the journal" not in said.err
     assert asked(double) == []
 
 
