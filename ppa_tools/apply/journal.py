@@ -21,7 +21,7 @@ from typing import IO
 
 from ppa_tools.address import Address
 from ppa_tools.archives.door import DoorError
-from ppa_tools.archives.durable import write_durably
+from ppa_tools.archives.durable import sync_directories, write_durably
 from ppa_tools.plan.actions import Action, Kind
 
 COMPACT_BYTES = 1 << 18
@@ -126,6 +126,7 @@ def open_journal(
             stack.enter_context(_alone(path.with_suffix(".lock"), destination))
             standings, lines = _read(path)
             file = stack.enter_context(path.open("ab"))
+            sync_directories([path.parent, path.parent.parent])  # a new journal outlives a loss of power, too
         yield Journal(file, standings, lines)
 
 
