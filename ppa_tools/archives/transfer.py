@@ -8,6 +8,7 @@ it, and takes no binaries.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ UPLOAD_HOST_VARIABLE = "PPA_UPLOAD_HOST"
 KEY_VARIABLE = "DEBSIGN_KEYID"
 STATE = "ppa-tools/uploads"
 FTP_PORT = 21
+LAST_PORT = 65535
+PORT = re.compile(r"[0-9]{1,5}")
 PACKAGES = (".deb", ".ddeb")
 KEEP_FREE_BYTES = 256 << 20
 ROOM = ".transfer-"  # below incoming, where what nobody goes on with is removed after a day
@@ -80,7 +83,7 @@ def means_of(options: Options) -> Means:
     uplink = Uplink(state / STATE, key_home, key)
     if named := environment.get(UPLOAD_HOST_VARIABLE):
         host, _, port = named.rpartition(":") if ":" in named else (named, "", str(FTP_PORT))
-        if not host or not port.isdigit():
+        if not host or not PORT.fullmatch(port) or int(port) > LAST_PORT:
             raise DoorError(f"${UPLOAD_HOST_VARIABLE} is {named!r}", resolution="HOST or HOST:PORT is wanted.")
         return Means(Uplink(state / STATE, key_home, key, host, int(port)))
     return Means(uplink if options.instance == "production" else None)

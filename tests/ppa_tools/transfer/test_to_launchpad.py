@@ -202,5 +202,6 @@ def test_the_environment_says_where_and_with_which_key(tmp_path: Path) -> None:
     assert (uplink.host, uplink.port, uplink.key) == ("ftp.example.com", 2121, "me@example.com")
     assert (uplink.key_home, uplink.directory) == (Path("/keys"), tmp_path / ".local/state/ppa-tools/uploads")
     assert means_of(Options(instance="staging", environment={"HOME": "/"})).uplink is None
-    with pytest.raises(DoorError, match="PPA_UPLOAD_HOST"):
-        means_of(Options(environment={"HOME": "/", "PPA_UPLOAD_HOST": ":x"}))
+    for wrong in (":x", "host:²", "host:99999", "host:"):
+        with pytest.raises(DoorError, match="PPA_UPLOAD_HOST"):
+            means_of(Options(environment={"HOME": "/", "PPA_UPLOAD_HOST": wrong}))
