@@ -18,6 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+# ppa_tools.py beside this file is a benchmark, too: the package of that name must be found first.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from archive_measuring import (
     ADD,
     BATCH_TIMES,

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+# ppa_tools.py beside this file is a benchmark, too: the package of that name must be found first.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from bench_farm import ROOT, SAMPLES, BenchFarm, Place, Pushed, await_end, new_farm
 from by_hand import open_workshop, package_by_hand
 from figures import (

@@ -25,7 +25,7 @@ from figures import Figure, draw_table, write_figures
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.doubles.launchpad import LaunchpadDouble  # noqa: E402 (the double lives with the tests)
+from tests.doubles.launchpad import LaunchpadDouble
 
 BIN = Path(sys.executable).parent
 LATENCY_S = 0.05

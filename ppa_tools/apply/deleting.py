@@ -15,12 +15,22 @@ from ppa_tools.plan.actions import Action
 from ppa_tools.publication import Publication, Status
 
 CHUNK = 50
+IN_FLIGHT_S = 5.0
+"""A request whose sender was killed may still be carried out for as long as this."""
 
 
 def delete(run: Run, actions: Sequence[Action]) -> None:
     """Delete what the actions say, in their order. Raises Stopped."""
-    doubtful = [action for action in actions if run.journal.standing(item_of(action)) is not None]
-    gone = _gone(run, doubtful) if doubtful else set()
+    doubtful = {
+        action: standing.at
+        for action in actions
+        if (standing := run.journal.standing(item_of(action))) is not None
+    }
+    gone = _gone(run, [*doubtful]) if doubtful else set()
+    rest_s = max(doubtful.values(), default=0.0) + IN_FLIGHT_S - run.clock()
+    if len(gone) < len(doubtful) and rest_s > 0:
+        run.sleep(min(rest_s, IN_FLIGHT_S))
+        gone = _gone(run, [*doubtful])
     run.note(State.ARRIVED, gone)
     run.settle(gone, Outcome.ALREADY, "deleted by the run before")
     rest = [action for action in actions if action not in gone]
