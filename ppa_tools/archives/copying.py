@@ -210,7 +210,7 @@ def _find_candidates(
             h.NewSource(one.release_id, one.source, one.version, because, one.id),
             words[one.release_id],
             built.get((place.series.name, one.release_id), ()),
-            tuple(_new_binary(row, because) for row in its[one.id]),
+            tuple(h.published_again(row, because) for row in its[one.id]),
             {
                 name: known[name]
                 for name in (
@@ -352,20 +352,6 @@ def _new_binaries(one: Judgement) -> Iterable[h.NewBinary]:
     rows = {(row.package, row.architecture): row for row in one.candidate.binaries}
     for arrival in one.plan.visible:
         yield replace(rows[arrival.package, arrival.architecture], index_architecture=arrival.index)
-
-
-def _new_binary(row: h.BinaryPublication, because: str) -> h.NewBinary:
-    return h.NewBinary(
-        row.index_architecture,
-        row.release_id,
-        row.package,
-        row.version,
-        row.architecture,
-        row.source,
-        row.source_version,
-        because,
-        row.id,
-    )
 
 
 def _order(arrival: Arrival) -> tuple[str, str, str]:

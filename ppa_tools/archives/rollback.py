@@ -114,7 +114,7 @@ def roll_back(
     h.add_sources(
         conn, change, [h.NewSource(one.release_id, one.source, one.version, because, one.id) for one in back]
     )
-    h.add_binaries(conn, change, [_again(row, because) for row in back_binaries])
+    h.add_binaries(conn, change, [h.published_again(row, because) for row in back_binaries])
     return (
         *outcomes(series.name, "deleted", gone, gone_binaries),
         *outcomes(series.name, "restored", back, back_binaries),
@@ -132,20 +132,6 @@ def check_series_are_there(conn: Connection, ppa: h.PPA, when: str | float) -> N
             )
     if lost:
         raise ChangeRefused(f"{ppa.address} was not rolled back", lost)
-
-
-def _again(row: h.HeldBinary, because: str) -> h.NewBinary:
-    return h.NewBinary(
-        row.index_architecture,
-        row.release_id,
-        row.package,
-        row.version,
-        row.architecture,
-        row.source,
-        row.source_version,
-        because,
-        row.id,
-    )
 
 
 def _bring_files_back(

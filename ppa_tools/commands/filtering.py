@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from ppa_tools.commands.ends import usage_error
 from ppa_tools.plan.choosing import Missing, Selection, nearest_names
+from ppa_tools.publication import Side
 
 
 def selection(include: Sequence[str], exclude: Sequence[str] = ()) -> Selection:
@@ -44,6 +45,14 @@ def check_series(asked: Iterable[str], known: Iterable[str], where: str) -> None
     if missing := [one for one in asked if one not in there]:
         has = f"It has {', '.join(there)}." if there else "It has no series."
         raise usage_error(f"{where} has no series {', '.join(missing)}", has)
+
+
+def check_words(wanted: Selection, series: Iterable[str], *sides: Side) -> None:
+    """Raise CommandError (usage) for names and series that none of the sides has: slips of the hand."""
+    where = " and ".join(str(side.address) for side in sides)
+    known = {one.source for side in sides for one in side.publications}
+    check_series(series, [name for side in sides for name in side.series], where)
+    check_names(unmatched(wanted, known), known, where)
 
 
 def refuse_missing(missing: Sequence[Missing]) -> None:

@@ -11,10 +11,9 @@ from ppa_tools.archives.words import read_size
 from ppa_tools.commands import arguments
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit, usage_error
-from ppa_tools.commands.filtering import check_names, check_series, selection, unmatched
+from ppa_tools.commands.filtering import check_words, selection
 from ppa_tools.commands.indexes import add_base, readable_indexes
 from ppa_tools.commands.session import session
-from ppa_tools.plan.choosing import Selection
 from ppa_tools.publication import Side
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = selection(args.include, args.exclude)
     with session(args) as opened:
         sides = opened.sides(addresses, with_past=False)
-        _check_words(args, wanted, sides)
+        check_words(wanted, args.series, *sides)
         series = args.series or _shared_series(sides)
         held: list[tuple[Address, list[Held]]] = [(side.address, held_of_side(side)) for side in sides]
         findings = Findings()
@@ -102,13 +101,6 @@ def _addresses(args: argparse.Namespace) -> list[Address]:
     if args.installable and args.format in ("csv", "lines"):
         raise usage_error(f"--installable finds more than {args.format} can show", "Give --format json, or table.")
     return addresses
-
-
-def _check_words(args: argparse.Namespace, wanted: Selection, sides: Sequence[Side]) -> None:
-    where = ", ".join(str(side.address) for side in sides)
-    known = [one.source for side in sides for one in side.publications]
-    check_series(args.series, [name for side in sides for name in side.series], where)
-    check_names(unmatched(wanted, known), known, where)
 
 
 def _shared_series(sides: Sequence[Side]) -> list[str]:

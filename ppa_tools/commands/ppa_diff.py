@@ -8,7 +8,7 @@ from ppa_tools.commands import arguments
 from ppa_tools.commands.arguments import AddressAt
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit
-from ppa_tools.commands.filtering import check_names, check_series, selection, unmatched
+from ppa_tools.commands.filtering import check_series, check_words, selection
 from ppa_tools.commands.moments import read_when
 from ppa_tools.commands.output import Column, Table, counted, moment_text, note, print_rows
 from ppa_tools.commands.session import Session, session
@@ -79,12 +79,9 @@ def _pairs(args: argparse.Namespace, left: Side) -> tuple[SeriesPair, ...]:
 
 def _check(args: argparse.Namespace, wanted: Selection, left: Side, right: Side) -> None:
     """Names and series that neither side ever had are slips of the hand."""
-    where = f"{args.left.address} and {args.right.address}"
-    known = [one.source for side in (left, right) for one in side.publications]
-    check_series(args.series, [name for side in (left, right) for name in side.series], where)
+    check_words(wanted, args.series, left, right)
     check_series(args.from_series, left.series, str(left.address))
     check_series(args.to_series, right.series, str(right.address))
-    check_names(unmatched(wanted, known), known, where)
 
 
 def _table(args: argparse.Namespace, found: list[Difference]) -> Table:

@@ -11,7 +11,7 @@ from ppa_tools.archives.door import Archive
 from ppa_tools.commands import arguments
 from ppa_tools.commands.command import Command, Example
 from ppa_tools.commands.ends import Exit
-from ppa_tools.commands.filtering import check_names, check_series, selection, unmatched
+from ppa_tools.commands.filtering import check_words, selection
 from ppa_tools.commands.moments import read_when
 from ppa_tools.commands.output import Column, Table, counted, moment_column, note, print_rows
 from ppa_tools.commands.session import session
@@ -53,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
         archive = opened.archive(args.archive)
         since = _since(archive, args.since)
         side = archive.side(with_past=True)
-    check_series(args.series, side.series, str(args.archive))
-    known = {one.source for one in side.publications}
-    check_names(unmatched(wanted, known), known, str(args.archive))
+    check_words(wanted, args.series, side)
     chosen = [
         one
         for one in side.publications

@@ -10,7 +10,7 @@ from ppa_tools.commands import arguments
 from ppa_tools.commands.carrying_out import add_arguments as add_consent
 from ppa_tools.commands.carrying_out import carry_out
 from ppa_tools.commands.command import Command, Example
-from ppa_tools.commands.filtering import check_names, check_series, selection, unmatched
+from ppa_tools.commands.filtering import check_words, selection
 from ppa_tools.commands.moments import DATES, read_when
 from ppa_tools.commands.output import moment_text, note
 from ppa_tools.commands.session import session
@@ -50,10 +50,8 @@ def run(args: argparse.Namespace) -> int:
         archive = opened.archive(args.archive)
         moment = read_when(archive, args.to)
         side = archive.side(with_past=True)
-        check_series(args.series, side.series, str(args.archive))
-        known = {one.source for one in side.publications}
-        check_names(unmatched(wanted, known), known, str(args.archive))
-        names = {name for name in known if wanted.admits(name)} if args.packages else set()
+        check_words(wanted, args.series, side)
+        names = {one.source for one in side.publications if wanted.admits(one.source)} if args.packages else set()
         shelf = Shelf(side)
         picks = [
             one for one in to_bring_back(side, moment, args.series) if not names or one.publication.source in names

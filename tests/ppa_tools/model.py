@@ -151,7 +151,7 @@ class ModelArchive:
         }
 
     def binaries(self, publications: Sequence[Publication]) -> Mapping[str, tuple[object, ...]]:
-        raise NotImplementedError
+        raise AssertionError("neither a plan nor applying it asks for binaries")
 
     def source_files(self, publications: Sequence[Publication]) -> Mapping[str, tuple[File, ...]]:
         self._reach()

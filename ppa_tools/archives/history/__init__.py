@@ -65,6 +65,7 @@ from ppa_tools.archives.history.moments import (
     held_sources,
     list_changes,
     list_snapshots,
+    published_again,
     remove_snapshot,
     touched_since,
 )
@@ -216,6 +217,7 @@ __all__ = [
     "open_history",
     "pending_files",
     "pending_ids",
+    "published_again",
     "published_files",
     "remove_names",
     "remove_snapshot",

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from ppa_tools.archives.history import schema as t
 from ppa_tools.archives.history.ppas import PPA, Series, list_series
+from ppa_tools.archives.history.publications import BinaryPublication, NewBinary
 from ppa_tools.archives.history.rows import chunks, insert
 
 
@@ -60,6 +61,21 @@ class HeldBinary:
     architecture: str
     source: str
     source_version: str
+
+
+def published_again(row: BinaryPublication | HeldBinary, why: str) -> NewBinary:
+    """The publication to be of the same content as one that is or was."""
+    return NewBinary(
+        row.index_architecture,
+        row.release_id,
+        row.package,
+        row.version,
+        row.architecture,
+        row.source,
+        row.source_version,
+        why,
+        row.id,
+    )
 
 
 def touched_since(conn: Connection, series: Series, generation: int) -> tuple[set[str], set[str]]:
