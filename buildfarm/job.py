@@ -81,12 +81,92 @@ class BuildRules:
 
 
 @dataclass(frozen=True)
+class MachineRules:
+    """The machines that a build is verified in.
+
+    ``image`` is the name of a ``[vm.images.NAME]`` in farm.toml; "" means that the farm makes one of the series.
+    ``start`` says how it comes to be where booting is not what is tested: ``restored`` from a snapshot of one
+    that has booted, or ``cold``. ``allow`` are the ``host:port`` it may reach beside its archives.
+    """
+
+    memory_mib: int = 512
+    cpus: int = 1
+    disk_gib: int = 8
+    screen: bool = False
+    start: Literal["restored", "cold"] = "restored"
+    allow: tuple[str, ...] = ()
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class BootJob:
+    """Installing the build in a machine of its own, by apt from its archive, as a user would.
+
+    ``packages`` () means every binary package of the build but debug symbols. ``commands`` are argument lists and
+    ``script`` a path in the tree, run in the machine as root once all is installed; ``services`` are units that
+    must be active then. ``reboot`` looks at them again after one; ``upgrade`` also installs over the version
+    before; ``purge`` removes all at the end and looks at what is left.
+    """
+
+    packages: tuple[str, ...] = ()
+    commands: tuple[tuple[str, ...], ...] = ()
+    script: str = ""
+    services: tuple[str, ...] = ()
+    reboot: bool = False
+    upgrade: bool = True
+    purge: bool = True
+    boot_timeout_s: int = 180
+    install_timeout_s: int = 900
+    test_timeout_s: int = 900
+
+
+@dataclass(frozen=True)
+class AutopkgtestJob:
+    """The source's own debian/tests; ``timeout_s`` for all, ``test_timeout_s`` for each of them."""
+
+    timeout_s: int = 7200
+    test_timeout_s: int = 3600
+    reverse_dependencies: bool = False
+
+
+@dataclass(frozen=True)
+class SuiteJob:
+    """A test suite in provisioned machines: ``provision`` and ``script`` are paths in the tree.
+
+    ``results`` are absolute paths in the machine of JUnit XML (``.xml``) or subunit (``.subunit``) files,
+    ``logs`` of what else is brought home. ``packages`` are installed before, as for ``BootJob``.
+    """
+
+    script: str
+    provision: str = ""
+    results: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()
+    machines: int = 1
+    packages: tuple[str, ...] = ()
+    timeout_s: int = 7200
+
+
+@dataclass(frozen=True)
+class FirstbootJob:
+    """The package builds machine images: ``script``, a path in the tree, lets it make one, which then must boot.
+
+    ``memory_mib`` is the memory of the image's machine; ``build_timeout_s`` is for the script alone.
+    """
+
+    script: str
+    packages: tuple[str, ...] = ()
+    memory_mib: int = 256
+    timeout_s: int = 7200
+    build_timeout_s: int = 3600
+
+
+@dataclass(frozen=True)
 class Job:
     """One recipe at one revision of its trunk: all that the stages need to know.
 
     ``revision`` is exact: a full git commit id or a Bazaar revision id. ``archive`` is an archive address
-    (``local:owner/name`` or ``ppa:owner/name``). ``architectures`` are Debian names; the first one also
-    builds what is Architecture: all.
+    (``local:owner/name`` or ``ppa:owner/name``), and so is ``promote``, where what was verified is copied to
+    ("" is nowhere). ``architectures`` are Debian names; the first one also builds what is Architecture: all.
     """
 
     run_id: str
@@ -102,6 +182,12 @@ class Job:
     lint: LintJob | None = None
     unittest: UnitTestJob | None = None
     build: BuildRules = BuildRules()
+    machine: MachineRules = MachineRules()
+    boot: BootJob | None = None
+    autopkgtest: AutopkgtestJob | None = None
+    suite: SuiteJob | None = None
+    firstboot: FirstbootJob | None = None
+    promote: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The job as plain JSON values."""

@@ -25,6 +25,8 @@ from buildfarm.job import Job
 from buildfarm.pipeline import TaskKey, ready_tasks, retry_delay_s, run_verdict, tasks_of
 from buildfarm.verdict import StageResult, Verdict
 
+UNORDERED_GROUPS = ("source", "verify")
+
 
 @dataclass(frozen=True)
 class NewRun:
@@ -277,8 +279,9 @@ class History:
     def due_tasks(self) -> tuple[tuple[Run, Task], ...]:
         """Tasks whose time has come, oldest run first.
 
-        The uploads of one recipe to one series go in the order of its commits, and so do its builds: a later
-        commit's higher version would make the archive refuse the earlier one.
+        The uploads of one recipe to one series go in the order of its commits, and so do its builds and what is
+        promoted: a later commit's higher version would make the archive refuse the earlier one. What only looks
+        at a commit waits for no other's.
         """
         earlier = tasks.alias()
         run, before = runs.alias(), runs.alias()
@@ -301,7 +304,7 @@ class History:
             .where(
                 tasks.c.state == "waiting",
                 tasks.c.not_before <= self._clock(),
-                sa.or_(tasks.c.grp == "source", ~overtakes),
+                sa.or_(tasks.c.grp.in_(UNORDERED_GROUPS), ~overtakes),
             )
         )
         with self._engine.connect() as connection:

@@ -25,6 +25,7 @@ from buildfarm.verdict import Verdict
 
 SCHEDULER = "farm"
 HEARTBEAT_S = 60.0
+LONG_GROUPS = ("build", "verify")
 
 
 class Dispatcher:
@@ -121,8 +122,8 @@ class Dispatcher:
             properties=task_properties(run, begun),
             builderids=[builder_id],
             external_idstring=attempt_name(run, begun),
-            # Of two due builds the older commit's goes first; uploads and sources before builds.
-            priority=0 if begun.key.group == "build" else 1,
+            # Of two due builds the older commit's goes first; what is short before what is long.
+            priority=0 if begun.key.group in LONG_GROUPS else 1,
         )
         await self._in_thread(self._history.record_buildset, begun, buildset)
 

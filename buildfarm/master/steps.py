@@ -17,7 +17,7 @@ from twisted.internet import defer, threads
 
 from buildfarm.history import History, Run, Task
 from buildfarm.history.explain import explain
-from buildfarm.job import Job
+from buildfarm.job import BootJob, Job
 from buildfarm.pipeline import TaskKey
 from buildfarm.settings import Settings
 from buildfarm.stages import BY_NAME
@@ -49,8 +49,19 @@ def stage_limit_s(job: Job, stage: str) -> int:
         "lint": job.lint.timeout_s if job.lint else 0,
         "unittest": job.unittest.timeout_s if job.unittest else 0,
         "build": job.build.timeout_s,
+        "boot": _boot_limit_s(job.boot) if job.boot else 0,
+        "autopkgtest": job.autopkgtest.timeout_s if job.autopkgtest else 0,
+        "suite": job.suite.timeout_s if job.suite else 0,
+        "firstboot": job.firstboot.timeout_s if job.firstboot else 0,
     }
     return own.get(stage, 0) + 3600
+
+
+def _boot_limit_s(boot: BootJob) -> int:
+    """All that the stage may do, one after another: booting, again where asked, installing for each upgrade."""
+    boots = 1 + boot.reboot
+    installations = 1 + 2 * boot.upgrade + boot.purge
+    return boots * boot.boot_timeout_s + installations * boot.install_timeout_s + 2 * boot.test_timeout_s
 
 
 class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from buildfarm.trunk.location import reaching_environment
 from buildfarm.verdict import StageResult, Verdict
 from buildfarm.workspace import Workspace
 
-LEAVES_THE_WORKSPACE = ("sign", "upload", "publish")
+LEAVES_THE_WORKSPACE = ("sign", "upload", "publish", "promote")
 
 
 def local_steps(job: Job, until: str, *, publish: bool) -> tuple[tuple[str, str, str], ...]:

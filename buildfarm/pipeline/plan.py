@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +18,8 @@ class Group:
     """Stages that run one after another on one worker, as one Buildbot build.
 
     ``per`` says how often in a run; ``worker`` is the kind of worker; ``after`` is the group whose pass it
-    needs. Signing has a worker of its own: untrusted code never sits beside a key.
+    needs, or where a run has no such tasks, the group that one comes after. Signing has a worker of its own,
+    which also writes into archives that no build is uploaded to: untrusted code never sits beside a key.
     """
 
     name: str
@@ -34,6 +35,8 @@ GROUPS = {
         Group("source", ("checkout", "lint", "unittest", "tarball", "source"), "run", "build"),
         Group("upload", ("sign", "upload"), "series", "sign", after="source"),
         Group("build", ("build", "publish"), "build", "build", after="upload"),
+        Group("verify", ("boot", "autopkgtest", "suite", "firstboot"), "build", "build", after="build"),
+        Group("promote", ("promote",), "series", "sign", after="verify"),
     )
 }
 
@@ -55,10 +58,24 @@ class TaskKey:
         return f"{self.group} {self.target}".rstrip()
 
 
+def is_asked_for(job: Job, stage: str) -> bool:
+    """Whether the job has the stage at all; those that every run has say themselves what they skip."""
+    asked = {
+        "boot": job.boot is not None,
+        "autopkgtest": job.autopkgtest is not None,
+        "suite": job.suite is not None,
+        "firstboot": job.firstboot is not None,
+        "promote": bool(job.promote),
+    }
+    return asked.get(stage, True)
+
+
 def tasks_of(job: Job) -> tuple[TaskKey, ...]:
-    """Every task of a run, in an order that respects what needs what."""
+    """Every task of a run, in an order that respects what needs what; none that would have no stages."""
     tasks = []
     for group in GROUPS.values():
+        if not any(is_asked_for(job, stage) for stage in group.stages):
+            continue
         if group.per == "run":
             tasks.append(TaskKey(group.name))
         elif group.per == "series":
@@ -72,6 +89,8 @@ def stages_of(job: Job, task: TaskKey) -> tuple[tuple[str, str, str], ...]:
     """The (stage, series, architecture) steps of a task; a per-series stage in a per-run group runs for each."""
     steps = []
     for name in GROUPS[task.group].stages:
+        if not is_asked_for(job, name):
+            continue
         per = BY_NAME[name].per
         if per == "series" and not task.series:
             steps += [(name, series, "") for series in job.series]
@@ -80,20 +99,26 @@ def stages_of(job: Job, task: TaskKey) -> tuple[tuple[str, str, str], ...]:
     return tuple(steps)
 
 
-def needs(task: TaskKey) -> TaskKey | None:
-    """The task that must pass before this one may start."""
+def needs(task: TaskKey, tasks: Collection[TaskKey]) -> tuple[TaskKey, ...]:
+    """Those of a run's ``tasks`` that must all pass before this one may start."""
     after = GROUPS[task.group].after
-    if not after:
-        return None
-    return TaskKey(after, task.series if GROUPS[after].per != "run" else "")
+    while after and not any(one.group == after for one in tasks):
+        after = GROUPS[after].after
+    return tuple(one for one in tasks if one.group == after and _share_target(one, task))
+
+
+def _share_target(one: TaskKey, other: TaskKey) -> bool:
+    """Whether nothing that both name sets them apart: a series' upload belongs to each of its builds."""
+    pairs = ((one.series, other.series), (one.architecture, other.architecture))
+    return all(not mine or not theirs or mine == theirs for mine, theirs in pairs)
 
 
 def ready_tasks(ended: Mapping[TaskKey, Verdict | None]) -> tuple[TaskKey, ...]:
-    """The tasks that have not ended and whose need has passed. ``ended`` has every task of the run."""
+    """The tasks that have not ended and whose needs have all passed. ``ended`` has every task of the run."""
     return tuple(
         task
         for task, verdict in ended.items()
-        if verdict is None and ((need := needs(task)) is None or ended[need] is Verdict.PASS)
+        if verdict is None and all(ended[need] is Verdict.PASS for need in needs(task, ended))
     )
 
 
@@ -106,6 +131,14 @@ def run_verdict(ended: Mapping[TaskKey, Verdict | None]) -> Verdict | None:
         if verdict in verdicts:
             return verdict
     return Verdict.PASS
+
+
+def is_verified(ended: Mapping[TaskKey, Verdict | None], series: str = "") -> bool:
+    """Whether everything that was built for a series ("": for all of them) has been verified, and has passed."""
+    verdicts = [
+        verdict for task, verdict in ended.items() if task.group == "verify" and series in ("", task.series)
+    ]
+    return bool(verdicts) and all(verdict is Verdict.PASS for verdict in verdicts)
 
 
 def retry_delay_s(attempts: int) -> int | None:

@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from buildfarm.job import VCS
+from buildfarm.job import VCS, AutopkgtestJob, BootJob, FirstbootJob, MachineRules, SuiteJob
 from buildfarm.recipe import rules
 from buildfarm.recipe.problem import RuleError
 from buildfarm.recipe.version_template import check_version_template
@@ -73,6 +73,13 @@ def _split_command(value: Any) -> Any:
         raise as_custom(RuleError(f"the command cannot be split: {error}", "Write it as a list.")) from error
 
 
+def _as_switch(value: Any) -> Any:
+    """A section that may also be switched: false leaves it out, true takes it with all its defaults."""
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
 def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
@@ -96,6 +103,10 @@ def _matching(pattern: str) -> dict[str, Any]:
 Argument = Annotated[str, AfterValidator(told(rules.check_no_nul))]
 TreePath = Annotated[str, AfterValidator(told(rules.check_path))]
 TreePathOrNone = Annotated[str, AfterValidator(or_empty(rules.check_path))]
+Script = Annotated[str, AfterValidator(told(rules.check_script))]
+ScriptOrNone = Annotated[str, AfterValidator(or_empty(rules.check_script))]
+MachinePath = Annotated[str, AfterValidator(told(rules.check_machine_path))]
+ResultsPath = Annotated[str, AfterValidator(told(rules.check_results_path))]
 Subdirectory = Annotated[str, AfterValidator(told(rules.check_subdirectory))]
 SubdirectoryOrNone = Annotated[str, AfterValidator(or_empty(rules.check_subdirectory))]
 PartName = Annotated[
@@ -115,6 +126,10 @@ Package = Annotated[
     str, AfterValidator(told(rules.check_package)), Field(json_schema_extra=_matching(rules.PACKAGE_PATTERN))
 ]
 Packages = Annotated[tuple[Package, ...], AfterValidator(told(_unique))]
+Unit = Annotated[
+    str, AfterValidator(told(rules.check_unit)), Field(json_schema_extra=_matching(rules.UNIT_PATTERN))
+]
+Host = Annotated[str, AfterValidator(told(rules.check_host))]
 VariableName = Annotated[str, AfterValidator(told(rules.check_variable))]
 Seconds = Annotated[int, Field(ge=1, le=7 * DAY_S)]
 Command = Annotated[
@@ -282,6 +297,108 @@ class Build(Frozen):
     """The least lintian tag that fails the build."""
 
 
+class Machine(Frozen):
+    """The machines that a build is verified in: how large they are, and what they may reach."""
+
+    memory_mib: int = Field(default=MachineRules.memory_mib, ge=128, le=262144, examples=[1024])
+    """Memory in MiB."""
+    cpus: int = Field(default=MachineRules.cpus, ge=1, le=64, examples=[2])
+    """Processors."""
+    disk_gib: int = Field(default=MachineRules.disk_gib, ge=2, le=1024, examples=[16])
+    """The disk's size in GiB; only what is written takes room."""
+    screen: bool = Field(default=MachineRules.screen, examples=[True])
+    """Whether it has a screen, of which a failure then brings a picture."""
+    start: Literal["restored", "cold"] = Field(default=MachineRules.start, examples=["cold"])
+    """restored: from a snapshot of a machine that has booted, where booting is not what is tested; cold: always
+    from nothing."""
+    allow: Annotated[tuple[Host, ...], Field(max_length=64), AfterValidator(told(_unique))] = Field(
+        default=(), examples=[["pypi.org:443"]]
+    )
+    """Hosts it may reach beside the archives its packages come from: host, host:port or [address]:port; without
+    a port, 80 and 443."""
+    image: Annotated[str, AfterValidator(or_empty(rules.check_image))] = Field(default="", examples=["cloud"])
+    """An image of farm.toml, [vm.images.NAME]; left out, the farm makes one of the series."""
+
+
+class Boot(Frozen):
+    """The packages installed by apt in a machine of their own, as a user would."""
+
+    packages: Packages = Field(default=(), examples=[["hello"]])
+    """What is installed; left out, every binary package of the build but debug symbols."""
+    commands: Annotated[tuple[Command, ...], Field(max_length=256)] = Field(
+        default=(), examples=[[["hello", "--version"]]]
+    )
+    """Commands run in the machine as root, by no shell; each must exit 0."""
+    script: ScriptOrNone = Field(default="", examples=["debian/tests/machine"])
+    """A script in the tree, run in the machine as root after the commands; it must exit 0."""
+    services: Annotated[tuple[Unit, ...], Field(max_length=256), AfterValidator(told(_unique))] = Field(
+        default=(), examples=[["hello.service"]]
+    )
+    """Units of systemd that must be active."""
+    reboot: bool = Field(default=BootJob.reboot, examples=[True])
+    """Whether the machine is booted again, and the services looked at again."""
+    upgrade: bool = Field(default=BootJob.upgrade, examples=[False])
+    """Whether it is also installed over the version before, and over the distribution's own."""
+    purge: bool = Field(default=BootJob.purge, examples=[False])
+    """Whether the packages are purged at the end, which must leave nothing."""
+    boot_timeout_s: Seconds = Field(default=BootJob.boot_timeout_s, examples=[180])
+    """Limit of the time until the machine has booted, in seconds."""
+    install_timeout_s: Seconds = Field(default=BootJob.install_timeout_s, examples=[900])
+    """Limit of the time of the installation, in seconds."""
+    test_timeout_s: Seconds = Field(default=BootJob.test_timeout_s, examples=[900])
+    """Limit of the time of the commands and the script, in seconds."""
+
+
+class Autopkgtest(Frozen):
+    """The source's own debian/tests, each in the cheapest environment that it allows."""
+
+    timeout_s: Seconds = Field(default=AutopkgtestJob.timeout_s, examples=[7200])
+    """Wall-time limit of all tests, in seconds."""
+    test_timeout_s: Seconds = Field(default=AutopkgtestJob.test_timeout_s, examples=[3600])
+    """Wall-time limit of one test, in seconds."""
+    reverse_dependencies: bool = Field(default=AutopkgtestJob.reverse_dependencies, examples=[True])
+    """Whether the tests of packages in the same archive that depend on these are run, too."""
+
+
+class Suite(Frozen):
+    """A test suite that runs in provisioned machines."""
+
+    script: Script = Field(examples=["tests/integration/run"])
+    """The suite: a script in the tree, run in the first machine as root; passes when it exits 0 and its results
+    have no failure."""
+    provision: ScriptOrNone = Field(default="", examples=["tests/integration/provision"])
+    """A script in the tree that prepares each machine before."""
+    results: Annotated[tuple[ResultsPath, ...], Field(max_length=64), AfterValidator(told(_unique))] = Field(
+        default=(), examples=[["/var/lib/hello/results.xml"]]
+    )
+    """Files of results in the machine, as absolute paths: JUnit XML (.xml) or subunit (.subunit)."""
+    logs: Annotated[tuple[MachinePath, ...], Field(max_length=64), AfterValidator(told(_unique))] = Field(
+        default=(), examples=[["/var/log/hello"]]
+    )
+    """Files and directories in the machine that are brought home, as absolute paths."""
+    machines: int = Field(default=SuiteJob.machines, ge=1, le=16, examples=[2])
+    """How many machines."""
+    packages: Packages = Field(default=(), examples=[["hello"]])
+    """What is installed before; left out, every binary package of the build but debug symbols."""
+    timeout_s: Seconds = Field(default=SuiteJob.timeout_s, examples=[7200])
+    """Wall-time limit in seconds."""
+
+
+class Firstboot(Frozen):
+    """For a package that builds machine images: it makes one, and that image must boot and say so."""
+
+    script: Script = Field(examples=["debian/tests/make-image"])
+    """A script in the tree that lets the installed package make an image."""
+    packages: Packages = Field(default=(), examples=[["debvm"]])
+    """What is installed before; left out, every binary package of the build but debug symbols."""
+    memory_mib: int = Field(default=FirstbootJob.memory_mib, ge=64, le=65536, examples=[512])
+    """Memory of the image's machine, in MiB."""
+    timeout_s: Seconds = Field(default=FirstbootJob.timeout_s, examples=[7200])
+    """Wall-time limit of all, in seconds."""
+    build_timeout_s: Seconds = Field(default=FirstbootJob.build_timeout_s, examples=[3600])
+    """Wall-time limit of the script, in seconds."""
+
+
 TRUNK = Field(examples=[{"vcs": "git", "location": "https://example.org/hello.git"}])
 
 
@@ -309,11 +426,29 @@ class Body(Frozen):
     )
     """Debian architectures; the first also builds Architecture: all. Left out, the host's architecture."""
     publish: Annotated[str, AfterValidator(told(rules.check_archive))] = Field(
-        examples=["local:demo/trunk"], json_schema_extra={"pattern": "^(ppa|local):[^/]+/[^/]+$"}
+        examples=["local:demo/trunk"], json_schema_extra=_matching("(ppa|local):[^/]+/[^/]+")
     )
     """The archive: local:owner/name, or ppa:owner/name on Launchpad."""
     build: Build = Field(default=Build(), examples=[{"timeout_s": 3600}])
     """How binaries are built."""
+    machine: Machine = Field(default=Machine(), examples=[{"memory_mib": 1024}])
+    """The machines that a build is verified in."""
+    boot: Annotated[Boot | None, BeforeValidator(_as_switch, json_schema_input_type=Boot | bool | None)] = Field(
+        default=Boot(), examples=[{"services": ["hello.service"]}]
+    )
+    """Installing the packages in a machine of their own; null or false, they are not."""
+    autopkgtest: Annotated[
+        Autopkgtest | None, BeforeValidator(_as_switch, json_schema_input_type=Autopkgtest | bool | None)
+    ] = Field(default=Autopkgtest(), examples=[{"test_timeout_s": 600}])
+    """The source's own debian/tests; null or false, they are not run."""
+    suite: Suite | None = Field(default=None, examples=[{"script": "tests/integration/run"}])
+    """A test suite in provisioned machines, where it is asked for."""
+    firstboot: Firstboot | None = Field(default=None, examples=[{"script": "debian/tests/make-image"}])
+    """Letting the packages make a machine image that boots, where it is asked for."""
+    promote: Annotated[str, AfterValidator(or_empty(rules.check_archive))] = Field(
+        default="", examples=["local:demo/stable"]
+    )
+    """The next archive: what has been verified is copied there. Left out, it is not."""
     maintainer: Annotated[str, AfterValidator(or_empty(rules.check_maintainer))] = Field(
         default="", examples=["Jane Doe <jane@example.org>"]
     )
@@ -371,6 +506,17 @@ class Recipe(Body):
             names.add(part.name)
             targets.add(part.into)
         return parts
+
+    @field_validator("promote")
+    @classmethod
+    def _check_promote(cls, promote: str, info: ValidationInfo) -> str:
+        publish = info.data.get("publish")
+        if not promote or publish is None:  # already a problem of its own
+            return promote
+        try:
+            return rules.check_promotion(promote, publish)
+        except RuleError as error:
+            raise as_custom(error) from error
 
     @field_validator("version")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import unicodedata
@@ -16,6 +17,7 @@ from buildfarm.trunk import location
 from ppa_tools.address import parse_address
 
 NAME_LIMIT = 60
+PATH_LIMIT_BYTES = 1024
 NAME_PATTERN = r"[a-z0-9][a-z0-9+.-]*"
 SERIES_PATTERN = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 ARCHITECTURE_PATTERN = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
@@ -23,6 +25,9 @@ ARCHITECTURE_PATTERN = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
 PACKAGE_PATTERN = r"[a-z0-9][a-z0-9+.-]+"
 VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]*"
 PART_NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+~/-]*"
+UNIT_PATTERN = r"[A-Za-z0-9][A-Za-z0-9:_.@\\-]*\.(service|socket|timer|target|mount|automount|swap|path|slice)"
+IMAGE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+RESULT_SUFFIXES = (".xml", ".subunit")
 MAINTAINER_PATTERN = r"[^<>@]*[^<>@ ] <[^<>@ ]+@[^<>@ ]+>"
 
 # Launchpad's git is reached by HTTPS, see ``resolve_location``.
@@ -97,6 +102,64 @@ def check_archive(text: str) -> str:
         raise RuleError(str(error), "For example local:demo/trunk, or ppa:owner/name on Launchpad.") from error
 
 
+def check_unit(text: str) -> str:
+    """A systemd unit's name; raises RuleError."""
+    return _check_pattern(text, UNIT_PATTERN, "unit of systemd", "hello.service", limit=255)
+
+
+def check_image(text: str) -> str:
+    """The name of an image in farm.toml; raises RuleError."""
+    return _check_pattern(text, IMAGE_PATTERN, "name of an image", "cloud, for [vm.images.cloud] in farm.toml")
+
+
+def check_host(text: str) -> str:
+    """A host that a machine may reach, with its port or without, in lower case; raises RuleError."""
+    example = "Write host or host:port, for example deb.debian.org:80, or [2001:db8::1]:443."
+    if "/" in text:
+        raise RuleError(f"{text!r} is a URL or a path", example)
+    if "*" in text:
+        raise RuleError(f"{text!r} stands for more than one host", "Name each host. " + example)
+    host, port = _split_host(text)
+    if port is not None and not (re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) <= 65535):
+        raise RuleError(f"{text!r} has no port from 1 to 65535", example)
+    if host.startswith("["):
+        try:
+            ipaddress.IPv6Address(host[1:-1] if host.endswith("]") else "")
+        except ValueError as error:
+            raise RuleError(f"{text!r} has no IPv6 address in its brackets", example) from error
+    elif not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host) or ".." in host:
+        raise RuleError(f"{text!r} names no host", example)
+    return text.lower()
+
+
+def _split_host(text: str) -> tuple[str, str | None]:
+    """The host, an IPv6 address in its brackets, and what stands after its colon."""
+    end = text.rfind("]") + 1 or len(text) if text.startswith("[") else 0
+    host, colon, port = text[end:].partition(":")
+    return text[:end] + host, port if colon else None
+
+
+def host_ports(text: str) -> tuple[str, ...]:
+    """The ``host:port`` that a checked host stands for: without a port those of http and https."""
+    host, port = _split_host(text)
+    return (f"{host}:{port}",) if port is not None else (f"{host}:80", f"{host}:443")
+
+
+def check_promotion(text: str, publish: str) -> str:
+    """The archive that what was verified is copied to from ``publish``; raises RuleError."""
+    if text == publish:
+        raise RuleError(
+            f"{text} is what the recipe publishes to", "Name the next archive, for example local:demo/stable."
+        )
+    kind, other = publish.partition(":")[0], text.partition(":")[0]
+    if kind != other:
+        raise RuleError(
+            f"a package is not promoted from {kind}: to {other}:",
+            f"Name an archive of the same kind as publish: {publish}; `ppa-copy` copies between the two by hand.",
+        )
+    return text
+
+
 def check_text(text: str) -> str:
     """Text of one line without control characters; raises RuleError."""
     for offset, character in enumerate(text):
@@ -139,6 +202,39 @@ def check_subdirectory(text: str) -> str:
     path = check_path(text)
     if path == ".":
         raise RuleError("the tree itself is taken by the trunk", "Name a directory in it, for example debian.")
+    return path
+
+
+def check_script(text: str) -> str:
+    """A script's path in the tree; raises RuleError."""
+    path = check_path(text)
+    if path == ".":
+        raise RuleError("the tree itself is no script", "Name a file in it, for example debian/tests/machine.")
+    return path
+
+
+def check_machine_path(text: str) -> str:
+    """An absolute path in a machine; raises RuleError."""
+    check_text(text)
+    if not text.startswith("/") or text.strip("/") == "":
+        raise RuleError(
+            f"{text!r} is no absolute path", "It is a path in the machine, for example /var/log/hello."
+        )
+    if ".." in text.split("/"):
+        raise RuleError(f"the path {text!r} has '..' in it", "Write the path that it leads to.")
+    if len(text.encode()) > PATH_LIMIT_BYTES:
+        raise RuleError(f"the path {text[:40] + '…'!r} is longer than {PATH_LIMIT_BYTES} bytes", "Shorten it.")
+    return str(PurePosixPath("/" + text.lstrip("/")))
+
+
+def check_results_path(text: str) -> str:
+    """An absolute path in a machine of a file with test results; raises RuleError."""
+    path = check_machine_path(text)
+    if not path.endswith(RESULT_SUFFIXES):
+        raise RuleError(
+            f"{path!r} is neither JUnit XML nor subunit",
+            f"Its name ends in {' or '.join(RESULT_SUFFIXES)}; what is only kept belongs to logs:.",
+        )
     return path
 
 

@@ -33,6 +33,11 @@ STAGES = (
     Stage("upload", "series", "send the source package to the archive"),
     Stage("build", "build", "binaries in a clean environment"),
     Stage("publish", "build", "hand the binaries to the archive"),
+    Stage("boot", "build", "install the packages in a machine of their own"),
+    Stage("autopkgtest", "build", "the source's own tests of the installed packages"),
+    Stage("suite", "build", "the recipe's test suite, in provisioned machines"),
+    Stage("firstboot", "build", "let the packages make a machine image, and boot it"),
+    Stage("promote", "series", "copy what was verified to the next archive"),
 )
 
 BY_NAME = {stage.name: stage for stage in STAGES}

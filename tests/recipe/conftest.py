@@ -34,6 +34,41 @@ series: [bookworm, trixie]
 architectures: [arm64, amd64]
 publish: ppa:someone/hello-daily
 build: {timeout_s: 3600, lintian_fail_on: error}
+machine:
+  memory_mib: 1024
+  cpus: 2
+  disk_gib: 16
+  screen: true
+  start: cold
+  allow: [PyPI.org:443, "[2001:db8::1]:8080", files.example.org]
+  image: cloud
+boot:
+  packages: [greeter]
+  commands: [[greeter, --version], greeter --greet 'the world']
+  script: ./debian/tests/machine
+  services: [greeter@one.service, greeter.timer]
+  reboot: true
+  upgrade: false
+  purge: false
+  boot_timeout_s: 60
+  install_timeout_s: 120
+  test_timeout_s: 240
+autopkgtest: {timeout_s: 900, test_timeout_s: 300, reverse_dependencies: true}
+suite:
+  script: tests/integration/run
+  provision: tests/integration/provision
+  results: [/var/lib/greeter/results.xml, /var/lib/greeter/results.subunit]
+  logs: [/var/log/greeter/]
+  machines: 2
+  packages: [greeter, greeter-plugins]
+  timeout_s: 3600
+firstboot:
+  script: debian/tests/make-image
+  packages: [greeter]
+  memory_mib: 384
+  timeout_s: 1800
+  build_timeout_s: 900
+promote: ppa:someone/hello-stable
 maintainer: Jane Doe <jane@example.org>
 """
 

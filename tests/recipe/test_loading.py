@@ -8,7 +8,20 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from buildfarm.job import Branch, BuildRules, CoverageJob, Job, LintJob, SourcePart, UnitTestJob
+from buildfarm.job import (
+    AutopkgtestJob,
+    BootJob,
+    Branch,
+    BuildRules,
+    CoverageJob,
+    FirstbootJob,
+    Job,
+    LintJob,
+    MachineRules,
+    SourcePart,
+    SuiteJob,
+    UnitTestJob,
+)
 from buildfarm.recipe import branch_of, job_for, load_recipes
 from tests.recipe.conftest import EVERYTHING, GOOD, Shelf
 
@@ -26,6 +39,8 @@ def test_a_small_recipe_is_filled_with_defaults(shelf: Shelf) -> None:
         archive="local:demo/trunk",
         series=("bookworm",),
         architectures=("amd64",),
+        boot=BootJob(),
+        autopkgtest=AutopkgtestJob(),
     )
 
 
@@ -58,6 +73,50 @@ def test_every_key_reaches_the_job(shelf: Shelf) -> None:
             600,
         ),
         build=BuildRules(3600, "error"),
+        machine=MachineRules(
+            memory_mib=1024,
+            cpus=2,
+            disk_gib=16,
+            screen=True,
+            start="cold",
+            allow=(
+                "pypi.org:443",
+                "[2001:db8::1]:8080",
+                "files.example.org:80",
+                "files.example.org:443",
+            ),
+            image="cloud",
+        ),
+        boot=BootJob(
+            packages=("greeter",),
+            commands=(("greeter", "--version"), ("greeter", "--greet", "the world")),
+            script="debian/tests/machine",
+            services=("greeter@one.service", "greeter.timer"),
+            reboot=True,
+            upgrade=False,
+            purge=False,
+            boot_timeout_s=60,
+            install_timeout_s=120,
+            test_timeout_s=240,
+        ),
+        autopkgtest=AutopkgtestJob(timeout_s=900, test_timeout_s=300, reverse_dependencies=True),
+        suite=SuiteJob(
+            script="tests/integration/run",
+            provision="tests/integration/provision",
+            results=("/var/lib/greeter/results.xml", "/var/lib/greeter/results.subunit"),
+            logs=("/var/log/greeter",),
+            machines=2,
+            packages=("greeter", "greeter-plugins"),
+            timeout_s=3600,
+        ),
+        firstboot=FirstbootJob(
+            script="debian/tests/make-image",
+            packages=("greeter",),
+            memory_mib=384,
+            timeout_s=1800,
+            build_timeout_s=900,
+        ),
+        promote="ppa:someone/hello-stable",
     )
     assert recipe.trunk.poll_interval_s == 30
     assert branch_of(recipe) == job.trunk
@@ -66,6 +125,25 @@ def test_every_key_reaches_the_job(shelf: Shelf) -> None:
 def test_a_job_survives_its_file(shelf: Shelf) -> None:
     job = job_for(shelf.recipe(EVERYTHING), "rev-1", "run-1")
     assert Job.from_json(json.loads(json.dumps(job.to_json()))) == job
+
+
+def test_a_job_written_before_machines_were_known_asks_for_none(shelf: Shelf) -> None:
+    later = ("machine", "boot", "autopkgtest", "suite", "firstboot", "promote")
+    written = job_for(shelf.recipe(GOOD), "rev-1", "run-1").to_json()
+    job = Job.from_json({key: value for key, value in written.items() if key not in later})
+    assert (job.boot, job.autopkgtest, job.suite, job.firstboot, job.promote) == (None, None, None, None, "")
+
+
+@pytest.mark.parametrize("off", ["null", "false", "~"])
+def test_what_is_on_unless_said_otherwise_can_be_switched_off(shelf: Shelf, off: str) -> None:
+    job = job_for(shelf.recipe(GOOD + f"boot: {off}\nautopkgtest: {off}\n"), "rev-1", "run-1")
+    assert (job.boot, job.autopkgtest) == (None, None)
+
+
+def test_a_recipe_may_switch_on_what_its_template_switched_off(shelf: Shelf) -> None:
+    shelf.write("templates/bare.yaml", "boot: false\nautopkgtest: null\n")
+    job = job_for(shelf.recipe(f"extends: bare\nboot: true\n{GOOD}"), "rev-1", "run-1")
+    assert (job.boot, job.autopkgtest) == (BootJob(), None)
 
 
 def test_a_resolved_recipe_does_not_change(shelf: Shelf) -> None:

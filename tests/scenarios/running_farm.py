@@ -168,7 +168,11 @@ class RunningFarm:
         return repository
 
     def recipe(self, name, vcs="git", poll_interval_s=3600, **tables):
-        """Write a recipe for the trunk of this name; the poll interval is long, so that hooks do the work."""
+        """Write a recipe for the trunk of this name; the poll interval is long, so that hooks do the work.
+
+        No machine is booted unless a table asks for it.
+        """
+        tables = {"boot": None, "autopkgtest": None} | tables
         branch = ", branch: main" if vcs == "git" else ""
         lines = [
             f"trunk: {{vcs: {vcs}, location: ../trunks/{name}{branch}, poll_interval_s: {poll_interval_s}}}",
