@@ -39,12 +39,13 @@ class Farm:
         return ensure_secret(self.settings.secrets / "admin-password")
 
     def ensure_archives(self) -> None:
-        """Make the embedded PPAs that recipes publish to, with the farm's upload key as their uploader."""
+        """Make the embedded PPAs that recipes publish or promote to, with the farm's key as their uploader."""
         wanted: dict[str, tuple[set[str], set[str]]] = {}
         for recipe in self.book.recipes.values():
-            series, architectures = wanted.setdefault(recipe.publish, (set(), set()))
-            series.update(recipe.series)
-            architectures.update(recipe.architectures)
+            for address in (recipe.publish, recipe.promote):
+                series, architectures = wanted.setdefault(address, (set(), set()))
+                series.update(recipe.series)
+                architectures.update(recipe.architectures)
         local = {name: sets for name, sets in wanted.items() if name.startswith("local:")}
         if not local:
             return
