@@ -8,10 +8,17 @@ that neither the checkout nor the Python environment need be readable from insid
     init           process 1 of the new pid namespace, root of the new user namespace: mounts, hands out
                    resources, starts the command, waits, kills what is left, reads results back
     the command    in a sandbox an unprivileged user: no capabilities, no_new_privs, limits, two open pipes
+
+Two things go through the ``control`` descriptor, a socket whose other end the owner has. Doors: sockets that
+listen inside (a path, or a port of the namespace's own loopback) are made here and handed out, so that the owner
+accepts what connects to them and nothing inside stands between. And the commands of an environment that is held
+open: one message each, with the descriptors of its standard streams and one that its end is told on. The end of
+the socket is the end of the environment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -29,10 +36,14 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 KEYCTL_JOIN_SESSION_KEYRING = 1
 KEYCTL_NUMBERS = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "i686": 288, "ppc64le": 271, "s390x": 280}
+# What the root of a held environment keeps, as in a container: chown, dac_override, fowner, fsetid, kill, setgid,
+# setuid, setpcap, net_bind_service, sys_chroot, mknod, audit_write, setfcap. Without the others it reaches less of
+# the kernel, and not init's memory.
+CONTAINER_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 18, 27, 29, 31})
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 STAGING = "/tmp"  # noqa: S108 (covered by a private tmpfs before anything is written)
 NEW_ROOT = STAGING + "/root"
@@ -170,21 +181,38 @@ def enter_root() -> None:
     os.chdir("/")
 
 
-def drop_powers(orders: Orders) -> None:
-    """From here on an ordinary user who can never be more, in limits."""
-    limits = orders["limits"]
+def limit(limits: dict[str, int]) -> None:
+    """Take on limits (names of RLIMIT_*), none of them above those we are in."""
     for name, value in limits.items():
         number = getattr(resource, "RLIMIT_" + name)
         hard = resource.getrlimit(number)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(number, (value, value))
+
+
+def drop_capabilities() -> None:
+    """Whatever is started from here on is at most a container's root."""
+    for number in range(64):
+        if number not in CONTAINER_CAPABILITIES:
+            libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)  # refused for the numbers this kernel does not have
+
+
+def drop_powers(orders: Orders) -> None:
+    """From here on an ordinary user who can never be more, in limits."""
+    limit(orders["limits"])
     os.setgroups([])
     os.setresgid(orders["uid"], orders["uid"], orders["uid"])
     os.setresuid(orders["uid"], orders["uid"], orders["uid"])
     checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
 
 
-def start(orders: Orders, argv: list[str], directory: str, stdin: int | None = None) -> int:
+def start(
+    orders: Orders,
+    argv: list[str],
+    directory: str,
+    stdin: int | None = None,
+    outputs: tuple[int, int] | None = None,
+) -> int:
     """Fork and become ``argv``; nothing but the three standard descriptors goes along. Returns the process id."""
     child = os.fork()
     if child:
@@ -194,11 +222,16 @@ def start(orders: Orders, argv: list[str], directory: str, stdin: int | None = N
         os.chdir(directory)
         source = os.open("/dev/null", os.O_RDONLY) if stdin is None else stdin
         os.dup2(source, 0)
+        for number, output in enumerate(outputs or (), 1):
+            os.dup2(output, number)
         os.closerange(3, 65536)
         for number in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         if orders["uid"]:
             drop_powers(orders)
+        elif orders["held"]:
+            limit(orders["limits"])
+            drop_capabilities()
         os.umask(0o022)
         execute(argv, orders["env"])
     except OSError as error:
@@ -269,6 +302,117 @@ def kill_the_rest() -> None:
         return
 
 
+def mount_held() -> None:
+    """Memory file systems that services expect to find, each with a limit."""
+    for place, mode, size in (("/run", "0755", "64m"), ("/dev/shm", "1777", "256m")):  # noqa: S108
+        mount("tmpfs", NEW_ROOT + place, "tmpfs", MS_NOSUID | MS_NODEV, f"mode={mode},size={size}")
+
+
+def open_door(address: str) -> socket.socket:
+    """A socket that listens inside, at a path or at HOST:PORT, for everybody who is there."""
+    if address.startswith("/"):
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        door.bind(address)
+        os.chmod(address, 0o666)  # noqa: S103 (for everybody inside; nobody outside sees it)
+    else:
+        host, _, port = address.rpartition(":")
+        door = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        door.bind((host, int(port)))
+    door.listen(64)
+    return door
+
+
+def hand_out_doors(orders: Orders, control: socket.socket) -> None:
+    """Tell the owner that all stands, and give it the doors; none of them stays open here."""
+    doors = [open_door(address) for address in orders["doors"]]
+    socket.send_fds(control, [b"ready"], [door.fileno() for door in doors])
+    for door in doors:
+        door.close()
+
+
+def take_command(orders: Orders, control: socket.socket) -> tuple[int, int] | None:
+    """Start the next command: its process id, and the descriptor its end is told on; None after the last."""
+    message, fds, _, _ = socket.recv_fds(control, 16, 8)
+    if not message:
+        return None
+    told, stdin, stdout, stderr, reply = fds
+    with open(told, encoding="utf-8") as file:
+        file.seek(0)
+        argv = json.load(file)
+    child = start(orders, argv, "/", stdin, (stdout, stderr))
+    for fd in (stdin, stdout, stderr):
+        os.close(fd)
+    return child, reply
+
+
+def children_of(parent: int) -> set[int]:
+    """The processes below ``parent``."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    stat_line = file.read()
+            except OSError:
+                continue
+            parents[int(name)] = int(stat_line[stat_line.rindex(b")") + 2 :].split()[1])
+    found = {parent}
+    while more := {pid for pid, above in parents.items() if above in found} - found:
+        found |= more
+    return found - {parent}
+
+
+def kill_command(child: int) -> None:
+    """Whoever asked for a command has gone away: end it and all below it."""
+    for pid in (*children_of(child), child):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def reap(running: dict[int, int]) -> None:
+    """Take in who has ended, and tell of those that were commands."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if (reply := running.pop(pid, None)) is not None:
+            with contextlib.suppress(OSError):  # nobody may wait for it any more
+                os.write(reply, json.dumps({"status": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
+            os.close(reply)
+
+
+def hold(orders: Orders, control: socket.socket) -> None:
+    """Start commands as they are asked for, until the owner lets go."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    running: dict[int, int] = {}
+    while True:
+        poller = select.poll()
+        for fd in (control.fileno(), reader, *running.values()):
+            poller.register(fd, select.POLLIN)
+        ready = {fd for fd, _ in poller.poll()}
+        if reader in ready:
+            os.read(reader, 4096)
+        reap(running)
+        for child, reply in list(running.items()):
+            if reply in ready:  # its other end is closed: nothing is ever written there
+                kill_command(child)
+                os.close(running.pop(child))
+        if control.fileno() in ready:
+            begun = take_command(orders, control)
+            if begun is None:
+                return
+            running[begun[0]] = begun[1]
+
+
 def be_init(orders: Orders) -> dict[str, Any]:
     """Process 1: the walls, the command, the results. Returns the report."""
     orders["stage"] = "namespace"
@@ -283,12 +427,14 @@ def be_init(orders: Orders) -> dict[str, Any]:
     mount_devices()
     if orders["uid"]:
         mount_scratch(orders)
+    if orders["held"]:
+        mount_held()
     if orders["network"]:
         mount_resolver()
     checked(libc.sethostname(b"buildfarm", 9), "sethostname")
     enter_root()
     orders["stage"] = "run"
-    if orders["uid"]:
+    if orders["uid"] or orders["held"]:
         # Neither a nested namespace's attack surface nor the session keyring of whoever started the farm.
         with open("/proc/sys/user/max_user_namespaces", "w") as file:
             file.write("0")
@@ -298,6 +444,13 @@ def be_init(orders: Orders) -> dict[str, Any]:
         unpacked = wait_for(start(orders, ["tar", "-x", "-C", "/build/tree"], "/", stdin=os.dup(0)))
         if unpacked != 0:
             return {"failed": "run" if unpacked == 127 else "unpack", "error": f"tar ended with {unpacked}"}
+    if orders["control"] is not None:
+        control = socket.socket(fileno=orders["control"])
+        hand_out_doors(orders, control)
+        if orders["held"]:
+            hold(orders, control)
+            kill_the_rest()
+            return {"status": 0}
     status = wait_for(start(orders, orders["argv"], orders["cwd"]))
     kill_the_rest()
     if orders["results"]:
@@ -313,9 +466,11 @@ def main() -> int:
     for fd in orders["keep"]:
         os.set_inheritable(fd, False)
     flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | (0 if orders["network"] else CLONE_NEWNET)
-    if orders["uid"]:
+    if orders["uid"] or orders["held"]:
         with open("/proc/self/oom_score_adj", "w") as file:  # when memory runs out, this goes first
             file.write("1000")
+    if orders["processes"]:  # the kernel keeps it as the limit of the whole user namespace made next (Linux 5.14)
+        limit({"NPROC": orders["processes"]})
     try:
         if orders["enter"]:
             enter_user_namespace(orders, flags)

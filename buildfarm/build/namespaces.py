@@ -18,7 +18,12 @@ import contextlib
 import json
 import os
 import pwd
+import select
+import socket
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +36,8 @@ from buildfarm.process import Finished
 
 IDS_WANTED = 65536
 REMOVE_TIMEOUT_S = 600
+HELD_START_S, HELD_END_S = 60.0, 15.0
+REPLY_LIMIT_BYTES = 4096
 APPARMOR_RESTRICTION = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
 
@@ -43,7 +50,9 @@ class Orders:
     (for making and removing files that belong to subordinate ids). Or ``layers``: directories that make the root
     file system, the topmost first, read-only; with ``upper`` and ``work`` changes go there. ``uid`` 0 is the
     namespace's root, any other an unprivileged user with ``limits`` (names of RLIMIT_*). ``results`` are files
-    below /build to read back: (path, host file, size limit in bytes).
+    below /build to read back: (path, host file, size limit in bytes). ``doors`` are addresses inside (a path, or
+    HOST:PORT of the namespace's own loopback) where what connects is accepted by the owner. ``processes`` is how
+    many there may be at most with all others of our user (0: no limit of its own).
     """
 
     argv: Sequence[str]
@@ -60,6 +69,8 @@ class Orders:
     scratch_inodes: int = 0
     limits: Mapping[str, int] = field(default_factory=dict)
     results: Sequence[tuple[str, Path, int]] = ()
+    doors: Sequence[str] = ()
+    processes: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,36 +95,189 @@ def enter(
     merge_errors: bool = True,
     limit_bytes: int = process.OUTPUT_LIMIT_BYTES,
     keep_bytes: int | None = None,
+    control: socket.socket | None = None,
 ) -> Ended:
-    """Carry out ``orders`` and say how it ended; raises FarmTrouble when no namespace can be had."""
-    helper = needs_helper()
+    """Carry out ``orders`` and say how it ended; raises FarmTrouble when no namespace can be had.
+
+    The sockets of ``doors`` come over ``control``, one end of a pair (see ``receive_doors``); it is closed here.
+    """
     with contextlib.ExitStack() as stack:
-        report = stack.enter_context(_memory_file("report"))
-        base = _base_of(orders)
-        plain = _with_descriptors(orders, base, stack)
-        plain |= {"report": report.fileno(), "enter": not helper, "host_root": not orders.layers}
-        plain |= {"keep": [report.fileno(), *(fd for _, fd, _ in plain["results"])]}
-        plain |= _id_maps()
-        told = stack.enter_context(_memory_file("orders", json.dumps(plain).encode()))
-        program = stack.enter_context(_memory_file("inside", _program()))
-        python = "/usr/bin/python3" if helper else os.path.realpath(sys.executable)
+        if control is not None:
+            stack.enter_context(control)
+        border = _make_border(orders, stack, control)
         finished = process.run(
-            [
-                *(["mmdebstrap", "--unshare-helper"] if helper else []),
-                *(python, "-I", "-S", f"/dev/fd/{program.fileno()}", str(told.fileno())),
-            ],
+            border.argv,
             timeout_s=timeout_s,
-            # Only the working directory follows into a new mount namespace, and a mount's source has to be in it.
-            cwd=base,
+            cwd=border.base,
             input_file=input_file,
-            pass_fds=(told.fileno(), program.fileno(), *plain["keep"]),
+            pass_fds=border.pass_fds,
             log=log,
             merge_errors=merge_errors,
             limit_bytes=limit_bytes,
             keep_bytes=keep_bytes,
         )
-        report.seek(0)
-        return _read_report(report.read(), finished)
+        border.report.seek(0)
+        return _read_report(border.report.read(), finished)
+
+
+@dataclass(frozen=True)
+class Held:
+    """An environment that is held open: commands run in it one after another or side by side, as its root."""
+
+    doors: Sequence[socket.socket]
+    control: socket.socket
+
+    def start(self, argv: Sequence[str], streams: tuple[int, int, int], reply: int) -> None:
+        """Start a command with these standard streams.
+
+        Its end is told on the socket ``reply`` as ``{"status": N}`` and a line's end (negative: a signal); when
+        the other end of it is closed before, the command and its descendants are killed. Raises OSError when the
+        environment is no more.
+        """
+        with _memory_file("argv", json.dumps(list(argv)).encode()) as told:
+            socket.send_fds(self.control, [b"run"], [told.fileno(), *streams, reply])
+
+    def run(
+        self, argv: Sequence[str], *, timeout_s: float, log: BinaryIO | None = None, keep_bytes: int = 1 << 20
+    ) -> tuple[int | None, str]:
+        """Run a command to its end: its exit status (None: stopped, or all ended), and what it printed."""
+        mine, theirs = socket.socketpair()
+        reader, writer = os.pipe()
+        with mine, os.fdopen(reader, "rb", buffering=0) as output:
+            with theirs, os.fdopen(writer, "wb", buffering=0), Path(os.devnull).open("rb") as nothing:
+                self.start(argv, (nothing.fileno(), writer, writer), theirs.fileno())
+            deadline = time.monotonic() + timeout_s
+            text = _read_until(output, deadline, log, keep_bytes)
+            mine.settimeout(max(0.1, deadline - time.monotonic()))
+            return read_status(mine), text.decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def hold(orders: Orders) -> Iterator[Held]:
+    """An environment of ``layers``, ``upper`` and ``work`` for the ``with`` block; nothing runs in it at first.
+
+    To be used in one thread that lives as long as it: the kernel ends it with the thread that started it. Raises
+    FarmTrouble when it cannot be had.
+    """
+    with contextlib.ExitStack() as stack:
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stack.enter_context(mine)
+        said = stack.enter_context(tempfile.TemporaryFile())
+        with theirs:
+            border = _make_border(orders, stack, theirs, held=True)
+            child = stack.enter_context(
+                subprocess.Popen(
+                    border.argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    cwd=border.base,
+                    env=process.clean_environment(),
+                    pass_fds=border.pass_fds,
+                    start_new_session=True,
+                    umask=0o022,
+                )
+            )
+        stack.callback(_let_go, child, mine)
+        doors = receive_doors(mine)
+        if doors is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(HELD_END_S)
+            border.report.seek(0)
+            said.seek(0)
+            told = border.report.read() or said.read(4096)
+            raise FarmTrouble(
+                "the environment cannot be set up",
+                details=told.decode("utf-8", "backslashreplace"),
+                resolution="User namespaces and overlayfs in them (Linux 5.11) must be allowed, and /etc/subuid "
+                "and /etc/subgid have a range for the farm's user: `make install` sees to the last.",
+            )
+        for door in doors:
+            stack.enter_context(door)
+        yield Held(doors, mine)
+
+
+def receive_doors(control: socket.socket) -> list[socket.socket] | None:
+    """The listening sockets of an environment, once it stands; None when it never did."""
+    control.settimeout(HELD_START_S)
+    try:
+        message, fds, _, _ = socket.recv_fds(control, 16, 16)
+    except OSError:
+        return None
+    control.settimeout(None)
+    return [socket.socket(fileno=fd) for fd in fds] if message else None
+
+
+def read_status(reply: socket.socket) -> int | None:
+    """The exit status told on a command's socket, None for none; whoever is inside may have written it."""
+    text = b""
+    try:
+        while not text.endswith(b"\n") and len(text) < REPLY_LIMIT_BYTES:
+            if not (more := reply.recv(REPLY_LIMIT_BYTES)):
+                break
+            text += more
+        status = json.loads(text)["status"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return status if isinstance(status, int) else None
+
+
+def _read_until(output: BinaryIO, deadline: float, log: BinaryIO | None, keep_bytes: int) -> bytearray:
+    kept = bytearray()
+    while select.select([output], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not (chunk := os.read(output.fileno(), 65536)):
+            break
+        if log is not None:
+            log.write(chunk)
+            log.flush()
+        kept += chunk
+        del kept[:-keep_bytes]
+    return kept
+
+
+def _let_go(child: subprocess.Popen[bytes], control: socket.socket) -> None:
+    """End an environment: init sees that we are gone, ends all that is in it, and then itself."""
+    control.close()
+    try:
+        child.wait(HELD_END_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+@dataclass(frozen=True)
+class _Border:
+    argv: list[str]
+    base: Path
+    pass_fds: tuple[int, ...]
+    report: BinaryIO
+
+
+def _make_border(
+    orders: Orders, stack: contextlib.ExitStack, control: socket.socket | None, *, held: bool = False
+) -> _Border:
+    """The border program and what it inherits, open as long as ``stack``."""
+    helper = needs_helper()
+    report = stack.enter_context(_memory_file("report"))
+    base = _base_of(orders)
+    plain = _with_descriptors(orders, base, stack)
+    plain |= {"report": report.fileno(), "enter": not helper, "host_root": not orders.layers}
+    plain |= {"control": control.fileno() if control else None, "held": held}
+    plain |= {"keep": [report.fileno(), *(fd for _, fd, _ in plain["results"])]}
+    plain["keep"] += [control.fileno()] if control else []
+    plain |= _id_maps()
+    told = stack.enter_context(_memory_file("orders", json.dumps(plain).encode()))
+    program = stack.enter_context(_memory_file("inside", _program()))
+    python = "/usr/bin/python3" if helper else os.path.realpath(sys.executable)
+    return _Border(
+        [
+            *(["mmdebstrap", "--unshare-helper"] if helper else []),
+            *(python, "-I", "-S", f"/dev/fd/{program.fileno()}", str(told.fileno())),
+        ],
+        # Only the working directory follows into a new mount namespace, and a mount's source has to be in it.
+        base,
+        (told.fileno(), program.fileno(), *plain["keep"]),
+        report,
+    )
 
 
 def run_as_owner(
@@ -223,9 +387,10 @@ def _with_descriptors(orders: Orders, base: Path, stack: contextlib.ExitStack) -
         "work": str(orders.work.relative_to(base)) if orders.work else None,
         "results": results,
         "limits": dict(orders.limits),
+        "doors": list(orders.doors),
         **{
             name: getattr(orders, name)
-            for name in ("network", "uid", "cwd", "unpack", "scratch_bytes", "scratch_inodes")
+            for name in ("network", "uid", "cwd", "unpack", "scratch_bytes", "scratch_inodes", "processes")
         },
     }
 
