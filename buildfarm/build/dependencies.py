@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from buildfarm.build.apt_sources import parse_deb822
+from buildfarm.build.bootstrap import native_architecture
 from buildfarm.build.layers import use_layers
-from buildfarm.build.roots import get_root, native_architecture, spec_for
+from buildfarm.build.roots import get_root, spec_for
 from buildfarm.errors import PackageFault
 from buildfarm.files import is_inside
 from buildfarm.settings import Settings

@@ -20,7 +20,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -28,8 +27,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from buildfarm import process
+from buildfarm.build.bootstrap import locked, open_directory, say
 from buildfarm.build.namespaces import Ended, Orders, enter, remove_owned_tree, run_as_owner
-from buildfarm.build.roots import Root, locked
+from buildfarm.build.roots import Root
 from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.files import read_json, write_json
 from buildfarm.process import how_it_ended
@@ -167,7 +167,7 @@ def _in_use(directory: Path, key: str, make: Callable[[Path], Layer]) -> Iterato
         with locked(lock_path):
             if not (place / "layer.json").is_file():
                 remove_owned_tree(place)
-                making = _fresh_directory(directory / ".making", key)
+                making = open_directory(directory / ".making", key)
                 try:
                     layer = make(making)
                 except BaseException:
@@ -178,19 +178,8 @@ def _in_use(directory: Path, key: str, make: Callable[[Path], Layer]) -> Iterato
                 making.rename(place)
 
 
-def _fresh_directory(parent: Path, key: str) -> Path:
-    parent.mkdir(exist_ok=True)
-    parent.chmod(0o711)
-    for left in parent.glob(f"{key}-*"):
-        remove_owned_tree(left)
-    making = parent / f"{key}-{secrets.token_hex(16)}"
-    making.mkdir()
-    making.chmod(0o777)
-    return making
-
-
 def _make_root_layer(root: Root, making: Path, log: BinaryIO) -> Layer:
-    _say(log, f"unpacking the root of {root.series} for {root.architecture}")
+    say(log, f"unpacking the root of {root.series} for {root.architecture}")
     with root.tarball.open("rb") as tarball:
         run_as_owner(
             ["sh", "-euc", "mkdir fs; exec tar --extract --directory fs --exclude='./dev/*'"],
@@ -205,7 +194,7 @@ def _make_root_layer(root: Root, making: Path, log: BinaryIO) -> Layer:
 def _make_dependency_layer(
     root: Root, base: Path, dependencies: tuple[str, ...], making: Path, log: BinaryIO
 ) -> Layer:
-    _say(log, f"installing into a new layer: {', '.join(dependencies)}")
+    say(log, f"installing into a new layer: {', '.join(dependencies)}")
     run_as_owner(["mkdir", "fs", "work"], making, timeout_s=60)
     _apt(["update", "--error-on=any"], (base,), making, log)
     ended = _apt(["satisfy", "--no-install-recommends", "--", *dependencies], (base,), making, log)
@@ -281,8 +270,3 @@ def _measure(making: Path) -> int:
 def _error_lines(text: str) -> str:
     lines = [line for line in text.splitlines() if re.match(r"[EW]: |Err:| .* : |\s+Depends: ", line)]
     return "\n".join((lines or text.splitlines())[-15:])
-
-
-def _say(log: BinaryIO, line: str) -> None:
-    log.write(line.encode() + b"\n")
-    log.flush()

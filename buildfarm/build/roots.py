@@ -8,32 +8,33 @@ again, and kept in use when that fails.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
-import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from buildfarm import process
 from buildfarm.build.apt_sources import AptSources, find_sources, read_host
-from buildfarm.build.namespaces import remove_owned_tree
+from buildfarm.build.bootstrap import (
+    Bootstrap,
+    bootstrap,
+    locked,
+    native_architecture,
+    own_directory,
+    say,
+    scratch_place,
+)
 from buildfarm.errors import FarmError, FarmTrouble
 from buildfarm.files import read_json, sha256_of, write_json
 from buildfarm.settings import Settings
 
 DAY_S = 86400
 MAX_AGE_S = 7 * DAY_S
-MAKE_TIMEOUT_S = 3600
 RECIPE_VERSION = 1
 BASE_PACKAGES = ("debhelper", "eatmydata", "fakeroot")
 BUILDER_UID = 1000
-FAST_DISK = Path("/dev/shm")  # noqa: S108 (only a place for directories with names of our own)
-FAST_DISK_WANTED_BYTES = 4 << 30
 
 # man-db's index is of no use in a build and costs seconds; nothing may start a service; "builder" is
 # who builds, and sbuild looks for a user and a group of its own name.
@@ -87,11 +88,6 @@ class Root:
     note: str = ""
 
 
-def native_architecture() -> str:
-    """The host's Debian architecture."""
-    return process.run(["dpkg", "--print-architecture"], timeout_s=30, check=True).text.strip()
-
-
 def require_native(architecture: str) -> None:
     """Raise FarmTrouble when roots of ``architecture`` cannot run on this machine."""
     native = native_architecture()
@@ -143,30 +139,21 @@ def make_root(spec: RootSpec, directory: Path, log: BinaryIO) -> Root:
     """
     require_native(spec.architecture)
     with contextlib.ExitStack() as stack:
-        making = stack.enter_context(_own_directory(directory / f".making-{spec.key}"))
-        scratch = stack.enter_context(_own_directory(_scratch_place() / f"buildfarm-root-{spec.key}"))
-        # mmdebstrap's child in the user namespace reads its sources from standard input, not from this directory.
-        tarball, listing = making / "root.tar", making / "packages"
-        _say(log, f"making a root of {spec.series} for {spec.architecture} (about half a minute)")
+        making = stack.enter_context(own_directory(directory / f".making-{spec.key}"))
+        scratch = stack.enter_context(own_directory(scratch_place() / f"buildfarm-root-{spec.key}"))
+        tarball = making / "root.tar"
+        say(log, f"making a root of {spec.series} for {spec.architecture} (about half a minute)")
         started = time.monotonic()
-        with (making / "sources").open("w+b") as sources:
-            sources.write(spec.sources.text.encode())
-            sources.seek(0)
-            finished = process.run(
-                _mmdebstrap(spec, tarball, listing),
-                timeout_s=MAKE_TIMEOUT_S,
-                env=process.clean_environment(TMPDIR=str(scratch)),
-                input_file=sources,
-                merge_errors=True,
-                log=log,
-            )
-        if not finished.ok or not tarball.is_file():
-            raise FarmTrouble(
-                f"mmdebstrap {process.how_it_ended(finished)} making a root of {spec.series}",
-                details=_error_lines(finished.text) or finished.tail(),
-                resolution="Is the mirror in reach? `buildfarm root make "
-                f"--series {spec.series}` shows everything it says.",
-            )
+        order = Bootstrap(
+            spec.series,
+            spec.architecture,
+            "buildd",
+            spec.sources,
+            tuple(sorted({*BASE_PACKAGES, *spec.packages})),
+            _CUSTOMIZE,
+            again=f"buildfarm root make --series {spec.series}",
+        )
+        packages = bootstrap(order, tarball, scratch, log)
         root = Root(
             spec.key,
             spec.series,
@@ -174,12 +161,12 @@ def make_root(spec: RootSpec, directory: Path, log: BinaryIO) -> Root:
             time.time(),
             sha256_of(tarball),
             tarball.stat().st_size,
-            tuple(sorted(listing.read_text(encoding="utf-8").split())),
+            packages,
             directory / f"{spec.key}.tar",
         )
         tarball.replace(root.tarball)
         write_json(directory / f"{spec.key}.json", asdict(root) | {"tarball": root.tarball.name})
-        _say(log, f"made in {time.monotonic() - started:.0f} s: {root.size_bytes / 1e6:.0f} MB")
+        say(log, f"made in {time.monotonic() - started:.0f} s: {root.size_bytes / 1e6:.0f} MB")
         return root
 
 
@@ -212,75 +199,6 @@ def collect_roots(cache: Path, *, max_age_s: float, now: float) -> list[Root]:
     return gone
 
 
-@contextlib.contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold a lock file (flock) for the length of a ``with`` block; waits for whoever has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _own_directory(path: Path) -> Iterator[Path]:
-    remove_owned_tree(path)
-    path.mkdir(parents=True)
-    path.chmod(0o755)  # whatever our umask: the ids inside pass through
-    try:
-        yield path
-    finally:
-        remove_owned_tree(path)
-
-
 def _fresh(directory: Path, key: str, max_age_s: float) -> Root | None:
     root = read_root(directory, key)
     return root if root is not None and time.time() - root.made_at < max_age_s else None
-
-
-def _mmdebstrap(spec: RootSpec, tarball: Path, listing: Path) -> list[str]:
-    carried = [f"--aptopt={line}" for line in spec.sources.settings]
-    keys = [f"upload {shlex.quote(str(path))} {shlex.quote(str(path))}" for path in spec.sources.keyrings]
-    keyrings = [f'mkdir -p "$1"{shlex.quote(str(path.parent))}' for path in spec.sources.keyrings]
-    show = 'chroot "$1" dpkg-query -W -f \'${Package}=${Version}\\n\' > "$1/packages.txt"'
-    fetch = f"download /packages.txt {shlex.quote(str(listing))}"
-    hooks = (*keyrings, *keys, *_CUSTOMIZE, show, fetch, 'rm "$1/packages.txt"')
-    return [
-        "mmdebstrap",
-        "--variant=buildd",
-        "--format=tar",
-        f"--architectures={spec.architecture}",
-        f"--include={','.join(sorted({*BASE_PACKAGES, *spec.packages}))}",
-        "--dpkgopt=force-unsafe-io",
-        *carried,
-        # The package lists stay in: `apt-get update` in a build then fetches only what is newer.
-        "--skip=cleanup/apt/lists",
-        *(f"--customize-hook={hook}" for hook in hooks),
-        spec.series,
-        str(tarball),
-        "-",
-    ]
-
-
-def _scratch_place() -> Path:
-    """Where to unpack for a while: in memory when there is plenty and the mount allows it, else on disk."""
-    fit = fast_disk_has_room(unfit=os.ST_NODEV | os.ST_NOEXEC | os.ST_NOSUID)
-    return FAST_DISK if fit else Path("/var/tmp")  # noqa: S108 (mmdebstrap makes its own directory there)
-
-
-def fast_disk_has_room(wanted_bytes: int = FAST_DISK_WANTED_BYTES, unfit: int = os.ST_NOEXEC) -> bool:
-    """Whether /dev/shm has that much free, and is mounted with none of the ``unfit`` flags (of statvfs(3))."""
-    try:
-        status = os.statvfs(FAST_DISK)
-    except OSError:
-        return False
-    return not status.f_flag & unfit and status.f_bavail * status.f_frsize >= wanted_bytes
-
-
-def _error_lines(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.startswith(("E: ", "W: ", "Err:"))]
-    return "\n".join(lines[-12:])
-
-
-def _say(log: BinaryIO, line: str) -> None:
-    log.write(line.encode() + b"\n")
-    log.flush()

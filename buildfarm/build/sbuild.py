@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from buildfarm import process
+from buildfarm.build.bootstrap import FAST_DISK, fast_disk_has_room
 from buildfarm.build.namespaces import remove_owned_tree
-from buildfarm.build.roots import FAST_DISK, fast_disk_has_room
 from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.files import empty_directory, remove_tree, sha256_of
 from buildfarm.process import Finished

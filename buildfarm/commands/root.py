@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 
+from buildfarm.build.bootstrap import native_architecture
 from buildfarm.build.layers import collect_layers, last_used_at, list_layers
 from buildfarm.build.roots import (
     DAY_S,
@@ -13,7 +14,6 @@ from buildfarm.build.roots import (
     collect_roots,
     get_root,
     list_roots,
-    native_architecture,
     spec_for,
 )
 from buildfarm.errors import UsageError

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from buildfarm.build.roots import FAST_DISK
+from buildfarm.build.bootstrap import FAST_DISK
 from buildfarm.build.sbuild import SLOW_DISK, ExtraRepository, scratch_name
 from buildfarm.job import BuildRules
 from buildfarm.stages.build import builds_for
