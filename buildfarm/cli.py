@@ -26,6 +26,7 @@ COMMANDS = {
     "hook": "install a push hook in a repository",
     "run": "run a recipe's stages on this machine, without Buildbot",
     "stage": "run one stage in a workspace",
+    "worker": "be a latent worker, on the machine that its master started for it",
     "archive": "PPAs of the embedded archive: create, list, show, serve",
     "root": "root file systems for clean builds: make, list, remove",
     "demo": "make the demonstration trunks and follow a commit to an installed package",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from buildfarm.embedded_archive import opened_archive
 from buildfarm.recipe import RecipeBook, load_farm_recipes
 from buildfarm.secrets_store import ensure_secret
 from buildfarm.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from buildfarm.latent import LatentWorker
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class Farm:
     def build_workers(self) -> tuple[str, ...]:
         """The names of the workers that run what commits say."""
         return tuple(f"worker-{number}" for number in range(1, self.settings.workers.builders + 1))
+
+    @property
+    def latent_workers(self) -> Mapping[str, LatentWorker]:
+        """The workers on machines that the master starts for a build, by name."""
+        return self.settings.workers.latent
 
     @property
     def signer(self) -> str:

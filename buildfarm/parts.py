@@ -28,6 +28,7 @@ import buildfarm
 from buildfarm.errors import FarmTrouble, UsageError
 from buildfarm.farm import Farm
 from buildfarm.files import read_json, write_atomically, write_json
+from buildfarm.latent import master_address, read_credentials
 from buildfarm.process import run
 from buildfarm.settings import HOME_VARIABLE, ROOT_VARIABLE, Settings
 from buildfarm.trunk.location import reaching_environment
@@ -62,7 +63,7 @@ application = service.Application("buildfarm")
 logfile = LogFile.fromFullPath({log!r}, rotateLength=10_000_000, maxRotatedFiles=5)
 application.setComponent(ILogObserver, FileLogObserver(logfile).emit)
 password = Path({password!r}).read_text().strip()
-worker = Worker("127.0.0.1", {port}, {name!r}, password, {basedir!r}, 60, umask=0o022, maxdelay=5)
+worker = Worker({host!r}, {port}, {name!r}, password, {basedir!r}, 60, umask=0o022, maxdelay=5)
 
 # Small messages go at once: held back until the master acknowledged the one before, each took 40 ms.
 connected = worker.bf.gotPerspective
@@ -71,6 +72,56 @@ def at_once(perspective):
     connected(perspective)
 worker.bf.gotPerspective = at_once
 
+worker.setServiceParent(application)
+"""
+
+
+LATENT_TAC = """\
+import json
+import time
+from pathlib import Path
+from twisted.application import service
+from twisted.internet import reactor
+from twisted.internet.task import LoopingCall
+from buildbot_worker.bot import Worker
+
+application = service.Application("buildfarm")
+said = json.loads(Path({credentials!r}).read_text())
+worker = Worker(
+    {host!r}, {port}, said["name"], said["password"], {basedir!r}, 60, umask=0o022, maxdelay=5, useTls={tls}
+)
+
+# A machine whose master is gone for good, or wants it no more, costs money for nothing: its worker ends.
+# A master that wants it no more lets it in, and sends it away at once.
+LONELY_LIMIT_S = {lonely_limit_s}
+SETTLED_S = 60
+lonely_since = time.monotonic()
+connected_at = None
+connected = worker.bf.gotPerspective
+
+def gone():
+    global lonely_since, connected_at
+    if connected_at is not None and time.monotonic() - connected_at > SETTLED_S:
+        lonely_since = time.monotonic()
+    connected_at = None
+
+def at_once(perspective):
+    global connected_at
+    connected_at = time.monotonic()
+    perspective.broker.notifyOnDisconnect(gone)
+    # Small messages go at once: held back until the master acknowledged the one before, each took 40 ms.
+    perspective.broker.transport.setTcpNoDelay(True)
+    connected(perspective)
+
+def look():
+    now = time.monotonic()
+    settled = connected_at is not None and now - connected_at > SETTLED_S
+    if not settled and now - lonely_since > LONELY_LIMIT_S:
+        print("no master has wanted this worker for", LONELY_LIMIT_S, "s: the end", flush=True)
+        reactor.stop()
+
+worker.bf.gotPerspective = at_once
+LoopingCall(look).start(5, now=False)
 worker.setServiceParent(application)
 """
 
@@ -115,6 +166,26 @@ def be_part(farm: Farm, name: str) -> NoReturn:
         argv = _twistd(_prepare_master(farm))
     else:
         argv = _twistd(_prepare_worker(farm, name))
+    os.execve(argv[0], argv, part_environment(settings))  # noqa: S606 (no shell is wanted)
+
+
+def be_latent_worker(settings: Settings, path: Path) -> NoReturn:
+    """Become a latent worker, on the machine that its master started for it: this process is replaced."""
+    told = read_credentials(path)
+    address = master_address(told.master)
+    basedir = settings.home / "workers" / told.name
+    (basedir / "info").mkdir(parents=True, exist_ok=True)
+    tac = basedir / "buildbot.tac"
+    text = LATENT_TAC.format(
+        credentials=str(path.resolve()),
+        host=address.host,
+        port=address.port,
+        tls=address.tls,
+        basedir=str(basedir),
+        lonely_limit_s=told.lonely_limit_s,
+    )
+    write_atomically(tac, text.encode())
+    argv = _twistd(tac)
     os.execve(argv[0], argv, part_environment(settings))  # noqa: S606 (no shell is wanted)
 
 
@@ -169,6 +240,7 @@ def _prepare_worker(farm: Farm, name: str) -> Path:
     text = WORKER_TAC.format(
         log=str(settings.logs / f"{name}.log"),
         password=str(settings.secrets / f"{name}-password"),
+        host=settings.workers.local_host,
         port=settings.workers.port,
         name=name,
         basedir=str(basedir),
@@ -228,7 +300,8 @@ def _ports(settings: Settings, name: str) -> tuple[tuple[str, str, int], ...]:
     if name == "archive":
         return (("archive", settings.archive.host, settings.archive.port),)
     if name == "master":
-        return ("web", settings.web.host, settings.web.port), ("workers", "127.0.0.1", settings.workers.port)
+        workers = settings.workers
+        return ("web", settings.web.host, settings.web.port), ("workers", workers.host, workers.port)
     return ()
 
 

@@ -8,10 +8,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildfarm.errors import UsageError
 from buildfarm.job import from_plain
+
+if TYPE_CHECKING:
+    from buildfarm.latent import LatentWorker
+else:
+    LatentWorker = object  # every stage's start would pay for what few farms have
 
 SETTINGS_FILE = "farm.toml"
 HOME_VARIABLE = "BUILDFARM_HOME"
@@ -72,13 +77,20 @@ class LaunchpadSettings:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """The loopback port that workers connect to, how many build workers are started here, and how long one may
-    leave the master's questions unanswered before what it runs is run again.
+    """Where workers connect to, how many build workers are started here, and how long one may leave the master's
+    questions unanswered before what it runs is run again. ``latent`` are those on machines that the master starts.
     """
 
+    host: str = "127.0.0.1"
     port: int = 9989
     builders: int = 1
     silence_limit_s: int = 60
+    latent: Mapping[str, LatentWorker] = field(default_factory=dict)
+
+    @property
+    def local_host(self) -> str:
+        """Where the workers of this machine find the master."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 (not bound to)
 
 
 @dataclass(frozen=True)
@@ -243,12 +255,21 @@ def _read_table(name: str, table: Any, settings: Settings) -> Any:
         raise ValueError(f"{name}: a table is wanted, not {type(table).__name__}")
     if name == "series":
         return {key: from_plain(SeriesSettings, value) for key, value in table.items()}
+    latent = table.get("latent", {}) if name == "workers" else {}
+    table = {key: value for key, value in table.items() if (name, key) != ("workers", "latent")}
     value = from_plain(type(getattr(settings, name)), table)
     for key in ("port", "upload_port"):
         if not 1 <= getattr(value, key, 1) <= 65535:
             raise ValueError(f"{name}.{key}: a port is a number from 1 to 65535")
     if isinstance(value, ArchiveSettings):
         _check_ways_in(value)
+    if isinstance(value, WorkerSettings):
+        if not re.fullmatch(r"[0-9A-Za-z.:-]+", value.host):
+            raise ValueError("workers.host: an address of this machine is wanted")
+        if latent:
+            from buildfarm.latent import read_latent
+
+            value = replace(value, latent=read_latent(latent, value.host))
     if isinstance(value, MailSettings) and value.host and "@" not in value.sender:
         raise ValueError("mail.sender: the address that mail comes from is wanted")
     if isinstance(value, FarmSettings):  # both stand in changelogs, as NAME <EMAIL>

@@ -20,9 +20,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildfarm.errors import FarmTrouble
 from buildfarm.files import read_json, write_json
 from buildfarm.job import Job
+from buildfarm.secrets_store import ensure_secret
 from buildfarm.verdict import StageResult
+
+RUNS_MARK_VARIABLE = "BUILDFARM_RUNS_MARK"
+RUNS_MARK = ".mark"
+
+
+def ensure_runs_mark(runs: Path) -> str:
+    """What tells this farm's ``runs/`` from any other: a worker that sees another one does not share it."""
+    runs.mkdir(parents=True, exist_ok=True)
+    return ensure_secret(runs / RUNS_MARK)
+
+
+def check_runs_mark(runs: Path, wanted: str) -> None:
+    """Raise FarmTrouble where ``runs/`` is not the one that the master uses."""
+    try:
+        found = (runs / RUNS_MARK).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        found = ""
+    if found != wanted:
+        raise FarmTrouble(
+            "this machine does not share the farm's runs/",
+            where=str(runs),
+            resolution="Mount the master's there, for the same user; see docs/how-to/latent-workers.md.",
+        )
 
 
 @dataclass(frozen=True)

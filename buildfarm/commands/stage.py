@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from buildfarm.job import Job
 from buildfarm.process import adopt_descendants, kill_descendants
 from buildfarm.settings import load_settings
 from buildfarm.stages import BY_NAME
-from buildfarm.workspace import Workspace
+from buildfarm.workspace import RUNS_MARK_VARIABLE, Workspace, check_runs_mark
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the stage."""
     from buildfarm.stages.runner import run_stage
 
+    if mark := os.environ.pop(RUNS_MARK_VARIABLE, ""):
+        check_runs_mark(load_settings().runs, mark)
     workspace = Workspace(args.workspace.resolve())
     try:
         if args.job is not None:

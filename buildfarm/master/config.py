@@ -22,7 +22,7 @@ from buildfarm.master.dispatcher import SCHEDULER, queue_name
 from buildfarm.master.hooks import FORGES, TrunkHook, forge_hook
 from buildfarm.master.service import FarmService
 from buildfarm.master.steps import EXPLANATION, StepContext, TaskFactory
-from buildfarm.master.workers import FarmWorker
+from buildfarm.master.workers import FarmWorker, awake_first
 from buildfarm.pipeline import GROUPS
 from buildfarm.recipe.jobs import branch_of
 from buildfarm.settings import Settings
@@ -54,15 +54,16 @@ def _configure(farm: Farm) -> dict[str, Any]:
     farm.ensure_archives()
     history, pool = _history(settings)
     context = StepContext(settings, history, pool)
+    latent = _latent_workers(farm)
     return {
         "title": "Build farm",
         "titleURL": settings.web_url,
         "buildbotURL": settings.web_url,
         "buildbotNetUsageData": None,
         "db": database_config(),
-        "protocols": {"pb": {"port": f"tcp:{settings.workers.port}:interface=127.0.0.1"}},
-        "workers": _workers(farm),
-        "builders": _builders(farm, context),
+        "protocols": {"pb": {"port": _workers_port(settings)}},
+        "workers": [*_workers(farm), *latent],
+        "builders": _builders(farm, context, latent),
         "projects": _projects(farm),
         # Buildbot wants every builder to have a scheduler; the dispatcher adds its buildsets in this one's name.
         "schedulers": [
@@ -90,6 +91,11 @@ def _history(settings: Settings) -> tuple[Any, ThreadPool]:
     return _kept[settings.history_file]
 
 
+def _workers_port(settings: Settings) -> str:
+    host = settings.workers.host.replace(":", "\\:")
+    return f"tcp:{settings.workers.port}:interface={host}"
+
+
 def _workers(farm: Farm) -> list[Any]:
     return [
         FarmWorker(
@@ -105,7 +111,20 @@ def _workers(farm: Farm) -> list[Any]:
     ]
 
 
-def _builders(farm: Farm, context: StepContext) -> list[Any]:
+def _latent_workers(farm: Farm) -> list[Any]:
+    if not farm.latent_workers:
+        return []
+    from buildfarm.master.latent import latent_workers  # with it come the clouds' libraries
+
+    made: list[Any] = latent_workers(farm)
+    return made
+
+
+def _serving(farm: Farm, latent: list[Any], group: str) -> list[str]:
+    return [one.name for one in latent if group in farm.latent_workers[one.name].groups]
+
+
+def _builders(farm: Farm, context: StepContext, latent: list[Any]) -> list[Any]:
     # A worker checks two commits at once beside one build: a push never waits for somebody's long build.
     locks = {
         "source": util.WorkerLock("checks", maxCount=SIMULTANEOUS_CHECKS).access("counting"),
@@ -114,7 +133,10 @@ def _builders(farm: Farm, context: StepContext) -> list[Any]:
     builders = [
         util.BuilderConfig(
             name=queue_name(group.name),
-            workernames=[farm.signer] if group.worker == "sign" else list(farm.build_workers),
+            workernames=[farm.signer]
+            if group.worker == "sign"
+            else [*farm.build_workers, *_serving(farm, latent, group.name)],
+            nextWorker=awake_first,
             factory=TaskFactory(context),
             locks=[locks[group.name]] if group.name in locks else [],
             description=f"{', '.join(group.stages)} of all recipes: here is what waits; "

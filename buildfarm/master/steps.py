@@ -22,7 +22,7 @@ from buildfarm.pipeline import TaskKey
 from buildfarm.settings import Settings
 from buildfarm.stages import BY_NAME
 from buildfarm.verdict import StageResult, Verdict
-from buildfarm.workspace import Workspace
+from buildfarm.workspace import RUNS_MARK_VARIABLE, Workspace, ensure_runs_mark
 
 RESULTS = {
     Verdict.PASS: SUCCESS,
@@ -164,12 +164,19 @@ class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
         environment = {
             "BUILDFARM_ROOT": str(self._context.settings.root),
             "BUILDFARM_HOME": str(self._context.settings.home),
+            RUNS_MARK_VARIABLE: ensure_runs_mark(self._context.settings.runs),
         }
         if self._stage == "sign":
             # The signer is told by us, not by the workspace, what the source stage made.
             source = self._context.history.stage_result(run, "source", self._series)
             if source is not None:
                 environment["BUILDFARM_EXPECT_CHANGES_SHA256"] = str(source.facts["changes_sha256"])
+        if self._stage == "promote":
+            # And the version that may be copied is the one that the signer uploaded.
+            uploaded = self._context.history.stage_result(run, "upload", self._series)
+            if uploaded is not None and "version" in uploaded.facts:
+                facts = uploaded.facts
+                environment["BUILDFARM_EXPECT_SOURCE"] = f"{facts['source']}={facts['version']}"
         return environment
 
 
