@@ -99,9 +99,11 @@ install_system_packages() {
 }
 
 list_packages() { # required|optional
+    architecture=$(dpkg --print-architecture)
     while read -r name marks; do
         case $name in '' | '#'*) continue ;; esac
         case " $marks " in *" tests "*) [ "$with_tests" = yes ] || continue ;; esac
+        case " $marks " in *" on:$architecture "*) ;; *" on:"*) continue ;; esac
         case " $marks " in *" optional "*) kind=optional ;; *) kind=required ;; esac
         if [ "$kind" = "$1" ]; then printf '%s\n' "$name"; fi
     done <scripts/system-packages.txt
