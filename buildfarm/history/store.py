@@ -25,7 +25,7 @@ from buildfarm.job import Job
 from buildfarm.pipeline import TaskKey, ready_tasks, retry_delay_s, run_verdict, tasks_of
 from buildfarm.verdict import StageResult, Verdict
 
-UNORDERED_GROUPS = ("source", "verify")
+ORDERED_GROUPS = ("upload", "build")
 
 
 @dataclass(frozen=True)
@@ -279,9 +279,9 @@ class History:
     def due_tasks(self) -> tuple[tuple[Run, Task], ...]:
         """Tasks whose time has come, oldest run first.
 
-        The uploads of one recipe to one series go in the order of its commits, and so do its builds and what is
-        promoted: a later commit's higher version would make the archive refuse the earlier one. What only looks
-        at a commit waits for no other's.
+        The uploads of one recipe to one series go in the order of its commits, and so do its builds: a later
+        commit's higher version would make the archive refuse the earlier one. Nothing else waits for another
+        commit's: what is verified may be promoted though an older one still waits, which then is left where it is.
         """
         earlier = tasks.alias()
         run, before = runs.alias(), runs.alias()
@@ -304,7 +304,7 @@ class History:
             .where(
                 tasks.c.state == "waiting",
                 tasks.c.not_before <= self._clock(),
-                sa.or_(tasks.c.grp.in_(UNORDERED_GROUPS), ~overtakes),
+                sa.or_(tasks.c.grp.not_in(ORDERED_GROUPS), ~overtakes),
             )
         )
         with self._engine.connect() as connection:
@@ -432,7 +432,7 @@ class History:
                 self._advance(connection, task.run, now)
             elif current.state == "submitted" and current.attempts == task.attempts:
                 delay = (
-                    retry_delay_s(task.attempts - current.forgiven)
+                    retry_delay_s(task.attempts - current.forgiven, task.key.group)
                     if verdict is Verdict.ERROR and not final
                     else None
                 )

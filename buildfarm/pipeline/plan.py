@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from buildfarm.job import Job
-from buildfarm.stages import BY_NAME
+from buildfarm.stages import BY_NAME, VERIFYING, is_asked_for
 from buildfarm.verdict import Verdict
 
 RETRY_DELAYS_S = (10, 60, 300, 900)
+# Launchpad's own builds may take hours, and what they are waited for with costs nobody a worker.
+PATIENT_DELAYS_S = (*RETRY_DELAYS_S, 1800, 3600, 7200)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ GROUPS = {
         Group("source", ("checkout", "lint", "unittest", "tarball", "source"), "run", "build"),
         Group("upload", ("sign", "upload"), "series", "sign", after="source"),
         Group("build", ("build", "publish"), "build", "build", after="upload"),
-        Group("verify", ("boot", "autopkgtest", "suite", "firstboot"), "build", "build", after="build"),
+        Group("verify", VERIFYING, "build", "build", after="build"),
         Group("promote", ("promote",), "series", "sign", after="verify"),
     )
 }
@@ -56,18 +58,6 @@ class TaskKey:
 
     def __str__(self) -> str:
         return f"{self.group} {self.target}".rstrip()
-
-
-def is_asked_for(job: Job, stage: str) -> bool:
-    """Whether the job has the stage at all; those that every run has say themselves what they skip."""
-    asked = {
-        "boot": job.boot is not None,
-        "autopkgtest": job.autopkgtest is not None,
-        "suite": job.suite is not None,
-        "firstboot": job.firstboot is not None,
-        "promote": bool(job.promote),
-    }
-    return asked.get(stage, True)
 
 
 def tasks_of(job: Job) -> tuple[TaskKey, ...]:
@@ -141,6 +131,7 @@ def is_verified(ended: Mapping[TaskKey, Verdict | None], series: str = "") -> bo
     return bool(verdicts) and all(verdict is Verdict.PASS for verdict in verdicts)
 
 
-def retry_delay_s(attempts: int) -> int | None:
+def retry_delay_s(attempts: int, group: str = "") -> int | None:
     """Seconds to wait before another attempt after ``attempts`` that ended in ``error``; None: give up."""
-    return RETRY_DELAYS_S[attempts - 1] if 0 < attempts <= len(RETRY_DELAYS_S) else None
+    delays = PATIENT_DELAYS_S if group == "promote" else RETRY_DELAYS_S
+    return delays[attempts - 1] if 0 < attempts <= len(delays) else None

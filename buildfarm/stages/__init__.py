@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from buildfarm.job import Job
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -41,3 +43,17 @@ STAGES = (
 )
 
 BY_NAME = {stage.name: stage for stage in STAGES}
+
+VERIFYING = ("boot", "autopkgtest", "suite", "firstboot")
+
+
+def is_asked_for(job: Job, stage: str) -> bool:
+    """Whether the job has the stage at all; those that every run has say themselves what they skip."""
+    asked = {
+        "boot": job.boot is not None,
+        "autopkgtest": job.autopkgtest is not None,
+        "suite": job.suite is not None,
+        "firstboot": job.firstboot is not None,
+        "promote": bool(job.promote),
+    }
+    return asked.get(stage, True)

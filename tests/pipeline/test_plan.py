@@ -164,6 +164,13 @@ def test_trouble_of_the_farm_is_tried_again_with_back_off_and_then_given_up():
     assert None not in delays[:-1]
 
 
+def test_what_others_must_build_first_is_waited_for_longer():
+    delays = [retry_delay_s(attempt, "promote") for attempt in range(1, 9)]
+    assert delays[:4] == [retry_delay_s(attempt) for attempt in range(1, 5)]
+    assert delays[-1] is None
+    assert sum(delays[:-1]) > 3 * 3600
+
+
 @pytest.mark.parametrize("until", list(BY_NAME))
 def test_a_local_run_sends_nothing_anywhere_unless_asked(until):
     names = {step[0] for step in local_steps(a_job(**EVERYTHING), until, publish=False)}
