@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from buildfarm.errors import UsageError
 from buildfarm.job import from_plain
@@ -108,6 +108,34 @@ class HookSettings:
 
 
 @dataclass(frozen=True)
+class ImageSettings:
+    """A machine's image that somebody else made: a ``location`` is a file's path or an http(s) URL."""
+
+    location: str
+    sha256: str
+    series: str
+    architecture: str
+    format: Literal["qcow2", "raw"] = "qcow2"
+    firmware: Literal["bios", "uefi"] = "bios"
+
+
+@dataclass(frozen=True)
+class VmSettings:
+    """Machines to try packages in. ``ready`` of them wait booted; stages run ``simultaneous`` ones at once,
+    with ``memory_limit_mib`` together (0: half of the host's). A failed one is kept ``keep_failed_s``.
+    """
+
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+    backend: str = "qemu"
+    ready: int = 0
+    simultaneous: int = 1
+    memory_limit_mib: int = 0
+    image_max_age_days: int = 7
+    keep_failed_s: int = 0
+    images: Mapping[str, ImageSettings] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class FarmSettings:
     """Who the farm is in changelogs and keys, and how long what it made is kept."""
 
@@ -132,6 +160,7 @@ class Settings:
     workers: WorkerSettings = WorkerSettings()
     hooks: HookSettings = HookSettings()
     series: Mapping[str, SeriesSettings] = field(default_factory=dict)
+    vm: VmSettings = VmSettings()
 
     @property
     def web_url(self) -> str:
@@ -270,6 +299,8 @@ def _read_table(name: str, table: Any, settings: Settings) -> Any:
             from buildfarm.latent import read_latent
 
             value = replace(value, latent=read_latent(latent, value.host))
+    if isinstance(value, VmSettings):
+        _check_machines(value)
     if isinstance(value, MailSettings) and value.host and "@" not in value.sender:
         raise ValueError("mail.sender: the address that mail comes from is wanted")
     if isinstance(value, FarmSettings):  # both stand in changelogs, as NAME <EMAIL>
@@ -290,6 +321,32 @@ def _check_ways_in(archive: ArchiveSettings) -> None:
     for key in ("upload_file_mib", "upload_sessions", "keep_free_mib"):
         if getattr(archive, key) < 1:
             raise ValueError(f"archive.{key}: a number from 1 on is wanted")
+
+
+def _check_machines(vm: VmSettings) -> None:
+    for key, least in (
+        ("ready", 0),
+        ("simultaneous", 1),
+        ("memory_limit_mib", 0),
+        ("image_max_age_days", 1),
+        ("keep_failed_s", 0),
+    ):
+        if getattr(vm, key) < least:
+            raise ValueError(f"vm.{key}: a number from {least} on is wanted")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", vm.backend):
+        raise ValueError("vm.backend: the name of a backend is wanted, as qemu")
+    for name, image in vm.images.items():
+        where = f"vm.images.{name}"
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError(f"{where}: a name of letters, digits, dots, hyphens and underscores is wanted")
+        if not re.fullmatch(r"[0-9a-f]{64}", image.sha256):
+            raise ValueError(f"{where}.sha256: 64 hexadecimal digits, in small letters, are wanted")
+        for key in ("series", "architecture"):
+            if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]*", getattr(image, key)):
+                raise ValueError(f"{where}.{key}: a name in small letters is wanted")
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", image.location)
+        if not image.location or (scheme and scheme[1] not in ("http", "https")):
+            raise ValueError(f"{where}.location: a path, or a URL that begins with http:// or https://, is wanted")
 
 
 def _read(path: Path) -> dict[str, Any]:
