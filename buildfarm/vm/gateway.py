@@ -35,10 +35,12 @@ CONNECTIONS = 64
 WAITING_CONNECTIONS = 64
 TOTAL_BYTES = 8 << 30
 ACCESSES_KEPT = 2000
+FORM_FIELDS = 20
 REQUESTS_AT_ONCE = 500
 REQUESTS_PER_S = 200.0
 START_LIMIT_S = 10.0
 CLOSE_LIMIT_S = 1.0
+BACKLOG = 512  # beyond it a connection to a unix socket fails at once
 SOCKET_PATH_LIMIT = 107
 OWN_HOST = "10.0.2.100"
 HINT = "List {target} among the hosts that the recipe's machine may reach, if it has to."
@@ -168,9 +170,9 @@ class Gateway:
             listener = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX)))
             listener.bind(str(order.socket_path))
             order.socket_path.chmod(0o600)
-            servers = [await asyncio.start_unix_server(self._connected, sock=listener)]
+            servers = [await asyncio.start_unix_server(self._connected, sock=listener, backlog=BACKLOG)]
             if order.tcp:
-                servers.append(await asyncio.start_server(self._connected, "127.0.0.1", 0))
+                servers.append(await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=BACKLOG))
                 self.port = servers[-1].sockets[0].getsockname()[1]
             ready.set_result(None)
             try:
@@ -209,35 +211,29 @@ class Gateway:
         client = line.client
         client.meter = None
         exchange = Exchange(Request("-", "-", "1.0"))
+        sent_before = client.sent_bytes
         try:
             head = await client.read_head()
-        except Refused as refused:
-            return await self._refuse(client, exchange, refused, time.monotonic(), 0)
-        started, sent_before = time.monotonic(), client.sent_bytes
-        try:
+            exchange.started = time.monotonic()
             await self._pace()
             exchange.request = parse_request(head)
-            keep = await self._answer(line, exchange)
+            return await self._answer(line, exchange)
         except Refused as refused:
-            return await self._refuse(client, exchange, refused, started, sent_before)
+            return await self._refuse(client, exchange, refused)
         except (Ended, Spent, OSError) as error:
-            exchange.note = str(error) or "the connection ended"
-            self._record(exchange, started, client.sent_bytes - sent_before)
+            if exchange.request.method != "-" and not exchange.recorded:
+                exchange.note = str(error) or "the connection ended"
+                self._record(exchange, client.sent_bytes - sent_before)
             raise
-        self._record(exchange, started, client.sent_bytes - sent_before)
-        return keep
 
-    async def _refuse(
-        self, client: Stream, exchange: Exchange, refused: Refused, started: float, sent_before: int
-    ) -> bool:
+    async def _refuse(self, client: Stream, exchange: Exchange, refused: Refused) -> bool:
         request = exchange.request
         # What follows on the connection is only read when it is plain where it begins.
-        keep = request.method in ("GET", "HEAD") and request.keeps_open and refused.status in (403, 404, 502, 504)
+        keep = request.method in ("GET", "HEAD") and request.keeps_open and refused.status in (403, 502, 504)
         exchange.status, exchange.note = refused.status, refused.text
         client.meter = None
         head, body = plain_answer(refused.status, refused.text + "\n", keep=keep)
-        self._record(exchange, started, client.sent_bytes - sent_before + len(head) + len(body))
-        await client.write(head if request.method == "HEAD" else head + body)
+        await self._say(client, exchange, head, body)
         if not keep:
             await client.linger()
         return keep
@@ -246,15 +242,21 @@ class Gateway:
         request = exchange.request
         path = self._own_path(request)
         if path is not None:
-            await self._answer_here(line.client, exchange, path)
+            exchange.status, text = await self._answer_here(line.client, request, path)
+            exchange.note = "" if exchange.status == 200 else text.strip()
+            head, body = plain_answer(exchange.status, text, keep=False)
+            await self._say(line.client, exchange, head, body)
             return False
         if self._meter.left_bytes <= 0:
             raise Refused(503, f"this machine has transferred its {self.order.total_bytes} bytes")
         line.client.meter = self._meter
+        sent_before, keep = line.client.sent_bytes, False
         if request.method == "CONNECT":
             await self._proxy.tunnel(line, exchange)
-            return False
-        return await self._proxy.forward(line, exchange)
+        else:
+            keep = await self._proxy.forward(line, exchange)
+        self._record(exchange, line.client.sent_bytes - sent_before)
+        return keep
 
     def _own_path(self, request: Request) -> str | None:
         """The path of a request to the gateway itself; None for one that is to be passed on."""
@@ -270,37 +272,26 @@ class Gateway:
                     return slash + path or "/"
         return None
 
-    async def _answer_here(self, client: Stream, exchange: Exchange, path: str) -> None:
-        request = exchange.request
+    async def _answer_here(self, client: Stream, request: Request, path: str) -> tuple[int, str]:
+        """The status and the text of a request to the gateway itself."""
         _, room, *rest = path.partition("?")[0].split("/")
         if room == "firstboot" and len(rest) == 1:
-            token = _bearer(request)
             note = await self._read_body(client, request)
+            run, machine = request.value("x-buildfarm-run"), request.value("x-buildfarm-machine")
+            answer = self.order.callbacks.offer(rest[0], _bearer(request), note, run=run, machine=machine)
+            return answer.status, answer.text + "\n"
+        if room == "phone-home" and len(rest) == 1:
             answer = self.order.callbacks.offer(
-                rest[0],
-                token,
-                note,
-                run=request.value("x-buildfarm-run"),
-                machine=request.value("x-buildfarm-machine"),
+                "booted", rest[0], _read_form(await self._read_body(client, request))
             )
-            await self._say(client, exchange, answer.status, answer.text + "\n")
-        elif room == "phone-home" and len(rest) == 1:
-            form = await self._read_body(client, request)
-            note = "\n".join(f"{name}: {value}" for name, value in parse_qsl(form, max_num_fields=None)[:20])
-            answer = self.order.callbacks.offer("booted", rest[0], note)
-            await self._say(client, exchange, answer.status, answer.text + "\n")
-        elif room == "seed" and len(rest) == 2 and self.order.seed is not None and rest[1] in FILES:
-            await self._send_seed(client, exchange, self.order.seed, rest[0], rest[1])
-        else:
-            raise Refused(404, "nothing of that name is here")
-
-    async def _send_seed(self, client: Stream, exchange: Exchange, seed: Seed, secret: str, name: str) -> None:
-        if exchange.request.method not in ("GET", "HEAD"):
-            raise Refused(405, "the seed is read by GET")
-        content = seed.content(name)
-        if not same(secret, seed.secret) or content is None:
-            raise Refused(404, "nothing of that name is here")
-        await self._say(client, exchange, 200, content)
+            return answer.status, answer.text + "\n"
+        if room == "seed" and len(rest) == 2 and self.order.seed is not None and rest[1] in FILES:
+            if request.method not in ("GET", "HEAD"):
+                raise Refused(405, "the seed is read by GET")
+            content = self.order.seed.content(rest[1])
+            if same(rest[0], self.order.seed.secret) and content is not None:
+                return 200, content
+        raise Refused(404, "nothing of that name is here")
 
     async def _read_body(self, client: Stream, request: Request) -> str:
         if request.method != "POST":
@@ -316,11 +307,9 @@ class Gateway:
             raise Refused(408, "the body did not come to its end in time") from error
         return body.decode("utf-8", "replace")
 
-    async def _say(self, client: Stream, exchange: Exchange, status: int, text: str) -> None:
-        exchange.status = status
-        if status != 200:
-            exchange.note = text.strip()
-        head, body = plain_answer(status, text, keep=False)
+    async def _say(self, client: Stream, exchange: Exchange, head: bytes, body: bytes) -> None:
+        """Give an answer of our own; on record first, so that who reads the answer finds the record."""
+        self._record(exchange, len(head) + len(body))
         await client.write(head if exchange.request.method == "HEAD" else head + body)
 
     async def _pace(self) -> None:
@@ -332,9 +321,10 @@ class Gateway:
         if self._budget < 0:
             await asyncio.sleep(-self._budget / REQUESTS_PER_S)
 
-    def _record(self, exchange: Exchange, started: float, size_bytes: int) -> None:
+    def _record(self, exchange: Exchange, size_bytes: int) -> None:
         request = exchange.request
-        duration_s = time.monotonic() - started
+        exchange.recorded = True
+        duration_s = time.monotonic() - exchange.started
         access = Access(
             time.time() - duration_s,
             request.method,
@@ -356,6 +346,13 @@ def same(offered: str, secret: str) -> bool:
 def _bearer(request: Request) -> str:
     scheme, _, token = request.value("authorization").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _read_form(form: str) -> str:
+    """What cloud-init's phone_home posts, as lines."""
+    with contextlib.suppress(ValueError):
+        return "\n".join(f"{name}: {value}" for name, value in parse_qsl(form, max_num_fields=FORM_FIELDS))
+    return form
 
 
 def _without_secrets(target: str) -> str:

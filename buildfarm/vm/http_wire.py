@@ -149,7 +149,7 @@ def parse_request(head: bytes) -> Request:
         raise Refused(400, "no request line of HTTP")
     method, target, version = match.groups()
     if version not in ("1.0", "1.1"):
-        raise Refused(505, "HTTP/1.1 is spoken here")
+        raise Refused(505, "version 1 of HTTP is spoken here")
     if sum(name.lower() == "host" for name, _ in fields) > 1:
         raise Refused(400, "more than one Host")
     return Request(method, target, version, fields)

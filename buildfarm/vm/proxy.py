@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from buildfarm.vm.download_cache import DownloadCache, Kept, Part, read_block
 from buildfarm.vm.http_stream import BLOCK_BYTES, Ended, Patience, Stream
@@ -41,6 +42,8 @@ class Exchange:
     request: Request
     status: int = 0
     note: str = ""
+    started: float = field(default_factory=time.monotonic)
+    recorded: bool = False
 
 
 @dataclass
