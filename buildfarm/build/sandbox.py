@@ -106,7 +106,7 @@ def run_in_sandbox(
         uid=BUILDER_UID,
         cwd=TREE,
         unpack=True,
-        scratch_bytes=limits.scratch_bytes or _memory_available() // MEMORY_SHARE,
+        scratch_bytes=limits.scratch_bytes or memory_available() // MEMORY_SHARE,
         scratch_inodes=limits.scratch_files,
         limits={
             "NPROC": limits.processes,
@@ -237,7 +237,7 @@ def _check_inside(path: str) -> None:
         )
 
 
-def _memory_available() -> int:
+def memory_available() -> int:
     """MemAvailable, in bytes; half of all memory when the kernel does not say."""
     with Path("/proc/meminfo").open(encoding="ascii") as file:
         for line in file:

@@ -97,7 +97,7 @@ def test_a_tree_within_the_limits_that_does_not_fit_is_the_farms_trouble(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tree/data").write_bytes(b"x" * (9 << 20))
-    monkeypatch.setattr("buildfarm.build.sandbox._memory_available", lambda: 16 << 20)  # a busy machine
+    monkeypatch.setattr("buildfarm.build.sandbox.memory_available", lambda: 16 << 20)  # a busy machine
 
     with pytest.raises(FarmTrouble, match="could not be unpacked"):
         sandbox("true")

@@ -1,0 +1,1 @@
+"""Checks of what was published, made where it is installed as a user installs it."""
