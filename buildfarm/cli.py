@@ -29,6 +29,7 @@ COMMANDS = {
     "worker": "be a latent worker, on the machine that its master started for it",
     "archive": "PPAs of the embedded archive: create, list, show, serve",
     "root": "root file systems for clean builds: make, list, remove",
+    "vm": "machines that packages are tried in, and their images",
     "demo": "make the demonstration trunks and follow a commit to an installed package",
 }
 

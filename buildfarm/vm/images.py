@@ -53,8 +53,9 @@ AMD64_WORDS = "no_timer_check tsc=reliable pti=off"
 @dataclass(frozen=True)
 class Image:
     """An image in the cache. ``sha256`` is the disk file's; ``made_at`` seconds since the epoch, UTC; ``packages``
-    are "name=version"; ``archive`` is where the sources' suites stood. A ``cloud`` image was given by the farm's
-    settings and starts by its own firmware. ``note`` tells what is not as wished, for a stage's ``assumed``.
+    are "name=version", ``extra`` those that were asked for by name; ``archive`` is where the sources' suites stood.
+    A ``cloud`` image was given by the farm's settings and starts by its own firmware. ``note`` tells what is not
+    as wished, for a stage's ``assumed``.
     """
 
     key: str
@@ -71,6 +72,7 @@ class Image:
     firmware: Literal["bios", "uefi"] = "bios"
     has_initrd: bool = False
     kernel_version: str = ""
+    extra: tuple[str, ...] = ()
     archive: tuple[Release, ...] = ()
 
     @property
@@ -166,6 +168,7 @@ def make_image(spec: ImageSpec, cache: Path, archive: tuple[Release, ...], log: 
             directory / f"{spec.key[:40]}-{sha256[:24]}",
             has_initrd=initrd is not None,
             kernel_version=parts.version,
+            extra=spec.packages,
             archive=archive,
         )
         keep_image(made, image)
