@@ -53,7 +53,7 @@ AMD64_WORDS = "no_timer_check tsc=reliable pti=off"
 @dataclass(frozen=True)
 class Image:
     """An image in the cache. ``sha256`` is the disk file's; ``made_at`` seconds since the epoch, UTC; ``packages``
-    are "name=version", ``extra`` those that were asked for by name; ``archive`` is where the sources' suites stood.
+    are "name=version", ``extra`` those asked for by name; ``archive`` is where the sources' suites stood.
     A ``cloud`` image was given by the farm's settings and starts by its own firmware. ``note`` tells what is not
     as wished, for a stage's ``assumed``.
     """
