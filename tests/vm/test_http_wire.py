@@ -35,8 +35,7 @@ HEADS = st.one_of(
 def test_a_request_that_was_read_is_written_as_one(head: bytes) -> None:
     try:
         request = parse_request(head)
-    except Refused as refused:
-        assert refused.status in (400, 505)
+    except Refused:
         return
     written = render(f"{request.method} {request.target} HTTP/{request.version}", request.fields)
     assert parse_request(written) == request
