@@ -243,7 +243,7 @@ def collect_images(cache: Path, *, max_age_s: float, max_bytes: int, now: float)
     that a younger one of the same key has taken the place of; what is in use stays. Returns what went."""
     for going in images_directory(cache).glob(".going-*"):  # whoever removed it was killed
         remove_tree(going)
-    gone, kept_bytes, keys = [], 0, set[str]()
+    gone, kept_bytes = [], 0
     for image in sorted(list_images(cache), key=lambda image: (-last_used_at(image), -image.made_at)):
         current = find_image(cache, image.key)
         superseded = current is not None and current.directory != image.directory
@@ -253,7 +253,6 @@ def collect_images(cache: Path, *, max_age_s: float, max_bytes: int, now: float)
             gone.append(image)
         else:
             kept_bytes += image.size_bytes
-            keys.add(image.key)
     return gone
 
 

@@ -1,7 +1,8 @@
-"""Gateways for the tests, on short paths: those of sockets are bounded."""
+"""An image, made once and kept beside the roots; gateways, on short paths: those of sockets are bounded."""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,13 +11,31 @@ from typing import Any
 
 import pytest
 
+from buildfarm.build.bootstrap import native_architecture
+from buildfarm.settings import Settings
 from buildfarm.vm.callbacks import Callbacks
 from buildfarm.vm.gateway import Gateway, GatewayOrder
 from buildfarm.vm.http_stream import Patience
+from buildfarm.vm.images import Image, get_image, image_spec_for
 from buildfarm.vm.targets import Target
 from buildfarm.vm.upstream import Reach
 
 OpenGateway = Callable[..., Gateway]
+
+
+@pytest.fixture(scope="session")
+def image(root_cache: Path, host_series: str, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The host series' image; the first test that wants it after a change of the image's parts makes it."""
+    nowhere = tmp_path_factory.getbasetemp()
+    settings = Settings(root=nowhere, home=nowhere, recipes=nowhere)
+    spec = image_spec_for(settings, host_series, native_architecture())
+    return get_image(spec, root_cache, sys.__stderr__.buffer)
+
+
+@pytest.fixture(scope="session")
+def image_cache(image: Image) -> Path:
+    """A cache directory with the host series' image in it."""
+    return image.directory.parent.parent
 
 
 @pytest.fixture
