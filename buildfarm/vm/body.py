@@ -1,0 +1,167 @@
+"""The body of a machine: a qemu process of ours, and the sockets that lead into it.
+
+A body dies with its owner. qemu is killed by the kernel when the process that started it ends (PR_SET_PDEATHSIG),
+its disk is a file that was unlinked as it was made, and its sockets have no names but the gateway's, which lies in
+a directory that the next owner sweeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from buildfarm.errors import FarmTrouble
+from buildfarm.process import clean_environment, signal_name
+from buildfarm.vm.qemu import CHANNELS, Descriptors
+
+END_LIMIT_S = 10.0
+NICENESS = 5
+# setpriv asks for the signal, sh makes sure that the one who wanted it was still there, and becomes qemu.
+TIED = ("setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", '[ "$PPID" = "$0" ] || exit 125; exec "$@"')
+
+
+@dataclass(frozen=True)
+class Wires:
+    """Our ends of what leads into a machine."""
+
+    qmp: socket.socket
+    console: socket.socket
+    shell: socket.socket
+    control: socket.socket
+    input: socket.socket
+    output: socket.socket
+    error: socket.socket
+
+    def all(self) -> tuple[socket.socket, ...]:
+        """Every socket, in the order of the fields."""
+        return (self.qmp, self.console, self.shell, self.control, self.input, self.output, self.error)
+
+    def close(self) -> None:
+        """Close them all."""
+        for one in self.all():
+            one.close()
+
+
+class Body(Protocol):
+    """What a backend gives: the wires, where the gateway is to listen, and the machine's end."""
+
+    wires: Wires
+    gateway: Path
+
+    def destroy(self) -> None:
+        """End the machine now, and free all it had; may be called again."""
+
+    def last_words(self) -> str:
+        """What the emulator said when it ended by itself: its error output, its exit status or signal."""
+
+
+class QemuBody:
+    """A qemu process that this process started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], wires: Wires, gateway: Path, errors: BinaryIO) -> None:
+        self._process = process
+        self.wires = wires
+        self.gateway = gateway
+        self._errors = errors
+        self._ending = threading.Lock()
+
+    @property
+    def pid(self) -> int:
+        """qemu's process id."""
+        return self._process.pid
+
+    def destroy(self) -> None:
+        """Kill qemu and wait for its end."""
+        with self._ending:
+            if self._process.poll() is None:
+                self._process.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(END_LIMIT_S)
+
+    def last_words(self) -> str:
+        """qemu's error output and how it ended."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_LIMIT_S)
+        status = self._process.returncode
+        said = ""
+        if not self._errors.closed:
+            self._errors.seek(0)
+            said = self._errors.read(4096).decode("utf-8", "backslashreplace").strip()
+        if status is None:
+            return said
+        ended = f"killed by {signal_name(-status)}" if status < 0 else f"exit status {status}"
+        return f"{said} ({ended})" if said else ended
+
+
+@contextlib.contextmanager
+def wired() -> Iterator[tuple[Wires, list[socket.socket]]]:
+    """Sockets in pairs: our ends, and qemu's, which are closed after the ``with`` block."""
+    ours, theirs = [], []
+    for _ in range(3 + len(CHANNELS)):
+        one, other = socket.socketpair()
+        ours.append(one)
+        theirs.append(other)
+    try:
+        yield Wires(*ours), theirs
+    except BaseException:
+        for one in ours:
+            one.close()
+        raise
+    finally:
+        for other in theirs:
+            other.close()
+
+
+def descriptors_of(theirs: Sequence[socket.socket], lan: int | None = None) -> Descriptors:
+    """The numbers under which qemu inherits its ends."""
+    qmp, console, shell, *channels = (one.fileno() for one in theirs)
+    return Descriptors(qmp, console, shell, dict(zip(CHANNELS, channels, strict=True)), lan)
+
+
+@contextlib.contextmanager
+def qemu_body(
+    make_argv: Callable[[Descriptors], Sequence[str]],
+    gateway: Path,
+    scratch: Path,
+    *,
+    lan: int | None = None,
+    inherited: Sequence[int] = (),
+) -> Iterator[QemuBody]:
+    """Start qemu with what ``make_argv`` makes of its descriptors; it is gone after the ``with`` block.
+
+    ``scratch`` is where its unlinked overlay lies; ``inherited`` are further descriptors it gets. Call it in a
+    thread that lives as long as the machine: the kernel kills qemu when the *thread* that started it ends. Raises
+    FarmTrouble when it cannot be started.
+    """
+    with contextlib.ExitStack() as stack:
+        errors = stack.enter_context(tempfile.TemporaryFile())
+        with wired() as (wires, theirs):
+            argv = make_argv(descriptors_of(theirs, lan))
+            fds = [one.fileno() for one in theirs] + list(inherited) + ([lan] if lan is not None else [])
+            try:
+                process = subprocess.Popen(
+                    ["nice", "-n", str(NICENESS), *TIED, str(os.getpid()), *argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                    pass_fds=fds,
+                    env=clean_environment(TMPDIR=str(scratch)),
+                    start_new_session=True,
+                    umask=0o077,
+                )
+            except OSError as error:
+                raise FarmTrouble(
+                    f"{argv[0]} cannot be started: {error}",
+                    resolution="`make install` installs it.",
+                ) from error
+        body = QemuBody(process, wires, gateway, errors)
+        stack.callback(body.destroy)
+        yield body

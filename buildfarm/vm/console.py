@@ -1,0 +1,109 @@
+"""A machine's serial console: recorded with times, bounded, and read for how far the machine came."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+RECORD_LIMIT_BYTES = 16 << 20
+LINE_LIMIT = 2000
+KEPT_LINES = 200
+# Colours, cursor movements, and the odd control character.
+UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
+# What a console says on the way up, the furthest last.
+MILESTONES = (
+    ("the firmware", re.compile(r"SeaBIOS|UEFI|BdsDxe|iPXE|Booting from")),
+    ("the boot loader", re.compile(r"GRUB|SYSLINUX|EXTLINUX|systemd-boot")),
+    ("the kernel", re.compile(r"Linux version|Command line:|Decompressing Linux|^\[ *\d+\.\d+\] ")),
+    ("the root file system", re.compile(r"EXT4-fs \(.*mounted filesystem|Mounted root|mounted filesystem.*vda")),
+    ("systemd", re.compile(r"systemd\[1\]: |Welcome to .*!|Started |Reached target|Starting ")),
+    ("the basic system", re.compile(r"Reached target.* [Bb]asic\S*|basic\.target")),
+    ("all its services", re.compile(r"Reached target.*(Multi-User|Graphical)|multi-user\.target|login: ")),
+)
+TROUBLE = re.compile(
+    r"Kernel panic|Unable to mount root|VFS: Cannot open root|Attempted to kill init|not syncing"
+    r"|No bootable device|Boot failed|emergency mode|Failed to (?:mount|execute)"
+    r"|Out of memory|BUG:|Oops|soft lockup"
+)
+
+
+class Console:
+    """The console as it is written: each line goes to ``path`` with the seconds since the machine began."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.path = path
+        self._clock = clock
+        self._began = clock()
+        self._file = path.open("wb")
+        self._line = bytearray()
+        self._tail: deque[str] = deque(maxlen=KEPT_LINES)
+        self._room = RECORD_LIMIT_BYTES
+        self._reached = -1
+        self._trouble = ""
+        self._lock = threading.Lock()
+
+    def feed(self, data: bytes) -> None:
+        """Take in what the machine wrote."""
+        with self._lock:
+            for piece in data.splitlines(keepends=True):
+                self._line += piece
+                if piece.endswith((b"\n", b"\r")) or len(self._line) > LINE_LIMIT:
+                    self._end_line()
+
+    def _end_line(self) -> None:
+        text = clean(bytes(self._line).decode("utf-8", "backslashreplace"))
+        self._line.clear()
+        if not text.strip():
+            return
+        text = text[:LINE_LIMIT]
+        self._tail.append(text)
+        self._reached = max(self._reached, furthest((text,)))
+        if not self._trouble and TROUBLE.search(text):
+            self._trouble = text.strip()
+        if self._room > 0:
+            line = f"{self._clock() - self._began:8.3f}  {text}\n".encode()
+            self._room -= len(line)
+            self._file.write(line if self._room > 0 else b"[... the console said more than is kept]\n")
+
+    def close(self) -> None:
+        """Write out what is left."""
+        with self._lock:
+            if self._line:
+                self._end_line()
+            self._file.close()
+
+    def flush(self) -> None:
+        """What was said so far stands in the file."""
+        with self._lock:
+            if not self._file.closed:
+                self._file.flush()
+
+    def last_lines(self, count: int = 15) -> tuple[str, ...]:
+        """The last lines, as they were said."""
+        with self._lock:
+            unfinished = [clean(bytes(self._line).decode("utf-8", "backslashreplace"))] if self._line else []
+            return tuple([*self._tail, *(text for text in unfinished if text.strip())][-count:])
+
+    @property
+    def trouble(self) -> str:
+        """The first line that spoke of serious trouble (a panic, no root file system), or ""."""
+        return self._trouble
+
+    @property
+    def how_far(self) -> str:
+        """How far the machine came, in words: "nothing", "the kernel", ... "all its services"."""
+        return MILESTONES[self._reached][0] if self._reached >= 0 else "nothing"
+
+
+def clean(text: str) -> str:
+    """A console's line without what would act on a terminal that shows it."""
+    return UNPRINTABLE.sub("", text).rstrip()
+
+
+def furthest(lines: Iterable[str]) -> int:
+    """The number of the furthest milestone that any of the lines tells of; -1 for none."""
+    return max((n for line in lines for n, (_, sign) in enumerate(MILESTONES) if sign.search(line)), default=-1)

@@ -1,0 +1,211 @@
+"""What a machine is made of, as qemu's command line (pure)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Accel = Literal["kvm", "tcg"]
+
+GATEWAY_ADDRESS = "10.0.2.100"
+CHANNELS = ("control", "input", "output", "error")
+CREDENTIAL = "buildfarm.firstboot"
+PROGRAMS = {"amd64": "qemu-system-x86_64", "i386": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
+MACHINE_TYPES = {"amd64": "pc", "i386": "pc", "arm64": "virt"}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a machine has, and may use up at most: memory in MiB, processors, disk in GiB, a screen."""
+
+    memory_mib: int = 512
+    cpus: int = 1
+    disk_gib: int = 8
+    screen: bool = False
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The image's disk, which is never written to. ``kernel`` None: the firmware boots it."""
+
+    path: Path
+    format: str
+    kernel: Path | None = None
+    initrd: Path | None = None
+    append: str = ""
+    firmware: Literal["bios", "uefi"] = "bios"
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """The numbers of the sockets that qemu inherits: QMP, the console, the shell, one for each channel; for
+    a machine among several, their common network's."""
+
+    qmp: int
+    console: int
+    shell: int
+    channels: Mapping[str, int]
+    lan: int | None = None
+
+
+@dataclass(frozen=True)
+class Build:
+    """All that decides a machine's command line.
+
+    ``memory_file`` is where its memory lies; with ``memory_shared`` it is written there (a snapshot in the
+    making), else the machine has a copy of its own on write. ``incoming`` waits for a migration stream.
+    ``credentials`` is a file that qemu reads: it has a token in it, which no argument list may show.
+    """
+
+    name: str
+    architecture: str
+    accel: Accel
+    hardware: Hardware
+    disk: Disk
+    gateway: Path
+    descriptors: Descriptors
+    credentials: str = ""
+    smbios_serial: str = ""
+    address: str = ""
+    memory_file: Path | None = None
+    memory_shared: bool = False
+    incoming: bool = False
+
+
+def hardware_address(random: bytes) -> str:
+    """A locally administered unicast address in qemu's range, of three random bytes."""
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in random[:3])
+
+
+def cpu_model(architecture: str, accel: Accel) -> str:
+    """The processor a machine gets."""
+    if accel == "kvm":
+        return "host"
+    # Under emulation a plain processor boots in two thirds of the time that one with every extension takes.
+    return {"amd64": "qemu64", "i386": "qemu64", "arm64": "cortex-a57"}.get(architecture, "max")
+
+
+def argv(build: Build) -> list[str]:
+    """qemu's arguments for a machine."""
+    hardware = build.hardware
+    machine = [MACHINE_TYPES.get(build.architecture, "virt"), "memory-backend=ram", "vmport=off"]
+    if MACHINE_TYPES.get(build.architecture) != "pc":
+        machine.pop()
+    return [
+        PROGRAMS.get(build.architecture, f"qemu-system-{build.architecture}"),
+        "-name",
+        f"{build.name},debug-threads=on",
+        "-nodefaults",
+        "-no-user-config",
+        "-machine",
+        ",".join(machine),
+        "-accel",
+        "kvm" if build.accel == "kvm" else "tcg,thread=multi",
+        "-cpu",
+        cpu_model(build.architecture, build.accel),
+        "-smp",
+        str(hardware.cpus),
+        "-m",
+        f"{hardware.memory_mib}M",
+        "-object",
+        _memory(build),
+        "-display",
+        "none",
+        *(["-device", "VGA"] if hardware.screen else []),
+        "-rtc",
+        "base=utc,clock=host",
+        # A reset that nobody asked for ends the machine, and is told apart from a shutdown; a panic stops it.
+        "-action",
+        "reboot=shutdown,shutdown=poweroff,panic=exit-failure",
+        "-device",
+        "pvpanic" if MACHINE_TYPES.get(build.architecture) == "pc" else "pvpanic-pci",
+        "-object",
+        "rng-random,id=entropy,filename=/dev/urandom",
+        "-device",
+        "virtio-rng-pci,rng=entropy",
+        *_disk(build),
+        *_network(build),
+        *_wires(build.descriptors),
+        *_boot(build),
+        *(["-incoming", "defer"] if build.incoming else []),
+    ]
+
+
+def _memory(build: Build) -> str:
+    size = f"size={build.hardware.memory_mib}M"
+    if build.memory_file is None:
+        return f"memory-backend-ram,id=ram,{size}"
+    shared = "on" if build.memory_shared else "off"
+    return f"memory-backend-file,id=ram,{size},mem-path={escape(str(build.memory_file))},share={shared}"
+
+
+def _disk(build: Build) -> list[str]:
+    # snapshot=on: what the machine writes goes to a file that qemu unlinks as it makes it.
+    snapshot = "off" if build.memory_shared else "on"
+    drive = f"if=none,id=disk,file={escape(str(build.disk.path))},format={build.disk.format},snapshot={snapshot}"
+    return [
+        "-drive",
+        f"{drive},cache=unsafe,discard=unmap,detect-zeroes=unmap",
+        "-device",
+        "virtio-blk-pci,drive=disk",
+    ]
+
+
+def _network(build: Build) -> list[str]:
+    # qemu splits the command at blanks, as a shell would, and runs no shell.
+    forward = f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -U {escape(_quoted(str(build.gateway)))}"
+    address = f",mac={build.address}" if build.address else ""
+    words = [
+        "-netdev",
+        f"user,id=net,restrict=on,ipv6=off,{forward}",
+        "-device",
+        f"virtio-net-pci,netdev=net,romfile={address}",
+    ]
+    if build.descriptors.lan is not None:
+        words += ["-netdev", f"socket,id=lan,fd={build.descriptors.lan}"]
+        words += ["-device", f"virtio-net-pci,netdev=lan,romfile=,mac=52:54:01{build.address[8:]}"]
+    return words
+
+
+def _wires(fds: Descriptors) -> list[str]:
+    words = ["-chardev", f"socket,id=qmp,fd={fds.qmp}", "-mon", "chardev=qmp,mode=control"]
+    words += ["-chardev", f"socket,id=console,fd={fds.console}", "-serial", "chardev:console"]
+    words += ["-device", "virtio-serial-pci,max_ports=8"]
+    words += ["-chardev", f"socket,id=shell,fd={fds.shell}", "-device", "virtconsole,chardev=shell"]
+    for name in CHANNELS:
+        words += ["-chardev", f"socket,id={name},fd={fds.channels[name]}"]
+        words += ["-device", f"virtserialport,chardev={name},name=org.buildfarm.{name}"]
+    return words
+
+
+def _boot(build: Build) -> list[str]:
+    words = []
+    if build.disk.kernel is not None:
+        words += ["-kernel", str(build.disk.kernel), "-append", build.disk.append]
+        if build.disk.initrd is not None:
+            words += ["-initrd", str(build.disk.initrd)]
+    elif build.disk.firmware == "uefi":
+        words += ["-bios", "/usr/share/ovmf/OVMF.fd"]
+    if build.credentials:
+        words += ["-smbios", f"type=11,path={escape(build.credentials)}"]
+    if build.smbios_serial:
+        words += ["-smbios", f"type=1,serial={escape(build.smbios_serial)}"]
+    return words
+
+
+def credential_text(content: str) -> bytes:
+    """What the file of ``credentials`` holds: one systemd credential, as an SMBIOS string."""
+    value = base64.b64encode(content.encode()).decode()
+    return f"io.systemd.credential.binary:{CREDENTIAL}={value}".encode()
+
+
+def escape(value: str) -> str:
+    """A value inside one of qemu's comma-separated lists."""
+    return value.replace(",", ",,")
+
+
+def _quoted(path: str) -> str:
+    return "'" + path.replace("'", "'\\''") + "'"

@@ -1,0 +1,301 @@
+"""Starting a machine: from an image or from one asleep, with its gateway and tokens, up to its first call."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from buildfarm import process
+from buildfarm.errors import FarmTrouble
+from buildfarm.vm.body import QemuBody, qemu_body
+from buildfarm.vm.callbacks import Callbacks
+from buildfarm.vm.console import Console
+from buildfarm.vm.gateway import Gateway, GatewayOrder
+from buildfarm.vm.images import Image, in_use
+from buildfarm.vm.machine import Machine, MachineEnded
+from buildfarm.vm.places import machine_directory
+from buildfarm.vm.qemu import (
+    PROGRAMS,
+    Accel,
+    Build,
+    Descriptors,
+    Disk,
+    Hardware,
+    argv,
+    credential_text,
+    hardware_address,
+)
+from buildfarm.vm.qmp import QmpError
+from buildfarm.vm.snapshot import Snapshot, SnapshotSpec, prepare, put_to_sleep, use_snapshot, wake_from
+from buildfarm.vm.upstream import Proxies, Reach
+
+Start = Literal["cold", "restored"]
+BOOT_LIMIT_S = 180.0
+WANTED_DISK_BYTES = 2 << 30
+SCRATCH = Path("/var/tmp")  # noqa: S108 (qemu makes its overlay there and unlinks it)
+
+
+@dataclass(frozen=True)
+class Host:
+    """The machine that machines run on: how fast it lets them run, where things are kept, its ways out.
+
+    ``note`` is what pages say of the acceleration. ``memory_limit_mib`` is what all machines may have together.
+    """
+
+    accel: Accel
+    cache: Path
+    memory_limit_mib: int
+    note: str = ""
+    proxies: Proxies = field(default_factory=Proxies)
+    say: Callable[[str], None] = lambda _line: None
+
+
+@dataclass(frozen=True)
+class MachineOrder:
+    """A machine that is wanted: for which run, of which image, what it has and may reach, how it starts, where its
+    console is recorded, and how long it may take to its first call."""
+
+    name: str
+    run: str
+    image: Image
+    console: Path
+    hardware: Hardware = field(default_factory=Hardware)
+    start: Start = "restored"
+    reach: Reach = field(default_factory=Reach)
+    boot_timeout_s: float = BOOT_LIMIT_S
+
+
+@contextlib.contextmanager
+def start_machine(order: MachineOrder, host: Host) -> Iterator[Machine]:
+    """A machine that has booted and called; it is gone after the ``with`` block, whatever happened.
+
+    Raises FarmTrouble when it cannot be had: nothing of a package is in it yet.
+    """
+    _require(order, host)
+    with contextlib.ExitStack() as stack:
+        if not stack.enter_context(in_use(order.image)):
+            raise FarmTrouble(f"the image of {order.image.series} was removed", resolution="It is tried again.")
+        callbacks = Callbacks(order.run, order.name)
+        directory = stack.enter_context(machine_directory(order.hardware.memory_mib, host.memory_limit_mib))
+        gateway = GatewayOrder(
+            directory / "gateway.sock",
+            callbacks,
+            reach=order.reach,
+            proxies=host.proxies,
+            cache=host.cache / "downloads",
+        )
+        begin = _restored if order.start == "restored" else _cold
+        stack.enter_context(Gateway(gateway))
+        machine = stack.enter_context(begin(order, host, directory, callbacks))
+        yield machine
+
+
+def _require(order: MachineOrder, host: Host) -> None:
+    program = PROGRAMS.get(order.image.architecture, f"qemu-system-{order.image.architecture}")
+    if shutil.which(program) is None:
+        raise FarmTrouble(
+            f"this host has no {program}",
+            resolution="`make install` installs it; or leave boot: and autopkgtest: out of the recipes (null).",
+        )
+    for place in (SCRATCH, Path(tempfile.gettempdir())):
+        free = shutil.disk_usage(place).free
+        if free < WANTED_DISK_BYTES:
+            raise FarmTrouble(
+                f"no space for a machine: {free >> 20} MiB left in {place}, {WANTED_DISK_BYTES >> 20} MiB wanted",
+                resolution="Free room there; it is tried again.",
+            )
+    if order.hardware.memory_mib > host.memory_limit_mib:
+        raise FarmTrouble(
+            f"a machine of {order.hardware.memory_mib} MiB is more than machines may have here "
+            f"({host.memory_limit_mib} MiB)",
+            resolution="Ask for less (machine: memory_mib), or raise vm.memory_limit_mib in farm.toml.",
+        )
+
+
+@contextlib.contextmanager
+def _cold(order: MachineOrder, host: Host, directory: Path, callbacks: Callbacks) -> Iterator[Machine]:
+    address = hardware_address(secrets.token_bytes(3))
+    token = callbacks.issue("booted")
+    credential = _credential("call", token=token, address=address, hostname=host_name(order.name))
+    image = order.image
+    disk = Disk(image.disk, image.disk_format, image.kernel, image.initrd, image.append, image.firmware)
+    began = time.monotonic()
+    with _machine(order, host, directory, callbacks, "cold", disk, credential, address) as machine:
+        _await_call(machine, order, began)
+        machine.await_answer("HELLO", order.boot_timeout_s)
+        yield machine
+
+
+@contextlib.contextmanager
+def _restored(order: MachineOrder, host: Host, directory: Path, callbacks: Callbacks) -> Iterator[Machine]:
+    version = qemu_version(PROGRAMS.get(order.image.architecture, ""))
+    spec = SnapshotSpec(order.image, order.hardware, host.accel, version)
+    with use_snapshot(spec, host.cache, functools.partial(_fall_asleep, order=order, host=host)) as snapshot:
+        began = time.monotonic()
+        address = hardware_address(secrets.token_bytes(3))
+        with asleep(order, host, directory, callbacks, snapshot, address) as machine:
+            wake_from(machine, snapshot)
+            wake(machine, order.name, address)
+            _await_call(machine, order, began)
+            yield machine
+
+
+@contextlib.contextmanager
+def asleep(
+    order: MachineOrder, host: Host, directory: Path, callbacks: Callbacks, snapshot: Snapshot, address: str
+) -> Iterator[Machine]:
+    """A qemu that waits for the machine that sleeps; ``address`` is its network card's, should it reboot."""
+    credential = _credential("again", address=address)
+    with _machine(
+        order, host, directory, callbacks, "restored", snapshot.disk, credential, address, snapshot.ram
+    ) as machine:
+        yield machine
+
+
+def wake(machine: Machine, name: str, address: str) -> None:
+    """Tell a machine that sleeps who it is, the time, and what no other knows; it then calls ``booted``."""
+    machine.send_words(
+        "WAKE",
+        f"{time.time():.6f}",
+        secrets.token_hex(64),
+        secrets.token_hex(16),
+        host_name(name),
+        address,
+        machine.callbacks.issue("booted"),
+    )
+
+
+def _fall_asleep(spec: SnapshotSpec, making: Path, *, order: MachineOrder, host: Host) -> None:
+    host.say(f"booting a machine of {spec.image.series} to be kept asleep (once for each image and hardware)")
+    began = time.monotonic()
+    disk = prepare(spec, making)
+    with machine_directory(spec.hardware.memory_mib, host.memory_limit_mib * 2) as directory:
+        callbacks = Callbacks(order.run, "asleep")
+        credential = _credential("wait", hostname="buildfarm")
+        with _machine(
+            order, host, directory, callbacks, "cold", disk, credential, "", making / "ram", sleeping=True
+        ) as machine:
+            answer = _await_hello(machine, order)
+            if answer is None or answer[2] != "wait":
+                raise _did_not_boot(machine, order, began)
+            put_to_sleep(machine, making)
+    host.say(f"asleep after {time.monotonic() - began:.0f} s")
+
+
+def _await_hello(machine: Machine, order: MachineOrder) -> tuple[str, ...] | None:
+    try:
+        return machine.await_answer("HELLO", order.boot_timeout_s)
+    except MachineEnded:
+        return None
+
+
+@contextlib.contextmanager
+def _machine(
+    order: MachineOrder,
+    host: Host,
+    directory: Path,
+    callbacks: Callbacks,
+    start: Start,
+    disk: Disk,
+    credential: bytes,
+    address: str,
+    ram: Path | None = None,
+    *,
+    sleeping: bool = False,
+) -> Iterator[Machine]:
+    """A qemu under way as a Machine; ``sleeping``: it is to be put to sleep."""
+    gateway = directory / "gateway.sock"
+    with contextlib.ExitStack() as stack:
+        told = _memory_file(stack, credential) if credential else None
+
+        def make_argv(descriptors: Descriptors) -> list[str]:
+            return argv(
+                Build(
+                    f"buildfarm-{order.name}",
+                    order.image.architecture,
+                    host.accel,
+                    order.hardware,
+                    disk,
+                    gateway,
+                    descriptors,
+                    credentials=f"/dev/fd/{told}" if told is not None else "",
+                    address=address,
+                    memory_file=ram,
+                    memory_shared=sleeping,
+                    incoming=start == "restored",
+                )
+            )
+
+        body = stack.enter_context(
+            qemu_body(make_argv, gateway, SCRATCH, inherited=() if told is None else (told,))
+        )
+        yield stack.enter_context(as_machine(order, host, body, callbacks, start))
+
+
+@contextlib.contextmanager
+def as_machine(
+    order: MachineOrder, host: Host, body: QemuBody, callbacks: Callbacks, start: Start
+) -> Iterator[Machine]:
+    """A body as a Machine, whose console is recorded where the order says."""
+    machine = Machine(order.name, body, callbacks, Console(order.console), accel=host.accel, start=start)
+    try:
+        yield machine
+    except QmpError as error:
+        if (ending := machine.wait_ended(1.0)) is None:
+            raise
+        raise FarmTrouble(f"qemu ended: {ending.details or ending.in_words}", where=order.name) from error
+    finally:
+        machine.close()
+
+
+def _memory_file(stack: contextlib.ExitStack, content: bytes) -> int:
+    number = os.memfd_create("credentials")
+    stack.callback(os.close, number)
+    os.write(number, content)
+    os.lseek(number, 0, os.SEEK_SET)
+    return number
+
+
+def _await_call(machine: Machine, order: MachineOrder, began: float) -> None:
+    left = order.boot_timeout_s - (time.monotonic() - began)
+    if machine.callbacks.wait("booted", max(0.0, left)) is None:
+        raise _did_not_boot(machine, order, began)
+
+
+def _did_not_boot(machine: Machine, order: MachineOrder, began: float) -> FarmTrouble:
+    ending = machine.ending
+    evidence = machine.evidence(order.console.with_suffix(".png"))
+    why = ending.in_words if ending else f"no call within {time.monotonic() - began:.0f} s"
+    details = "\n".join(text for text in (ending.details if ending else "", evidence.in_words) if text)
+    return FarmTrouble(
+        f"a machine of {order.image.series} did not boot: {why}, after {evidence.how_far}",
+        where=order.name,
+        details=details,
+        resolution="Nothing of the package was in it yet. It is tried again.",
+    )
+
+
+def _credential(mode: str, **values: str) -> bytes:
+    lines = [f"mode={mode}", *(f"{key}={value}" for key, value in values.items())]
+    return credential_text("".join(f"{line}\n" for line in lines))
+
+
+def host_name(name: str) -> str:
+    """A machine's name as a host name."""
+    kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name.lower())
+    return kept.strip("-")[:63].strip("-") or "machine"
+
+
+@functools.cache
+def qemu_version(program: str) -> str:
+    """What a qemu says of itself."""
+    return process.run([program, "--version"], timeout_s=30, check=True).text.splitlines()[0]
