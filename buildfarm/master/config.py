@@ -31,6 +31,7 @@ from buildfarm.trunk import redact
 HISTORY_THREADS = 4
 LOG_LIMIT_BYTES = 32 * 1024 * 1024
 SIMULTANEOUS_CHECKS = 2
+MACHINES_AT_ONCE = 1
 BY_HAND = "run-by-hand"
 
 _kept: dict[Path, tuple[Any, ThreadPool]] = {}
@@ -105,7 +106,7 @@ def _workers(farm: Farm) -> list[Any]:
             silence_limit_s=farm.settings.workers.silence_limit_s,
         )
         for name, limit in (
-            *((name, SIMULTANEOUS_CHECKS + 1) for name in farm.build_workers),
+            *((name, SIMULTANEOUS_CHECKS + 1 + MACHINES_AT_ONCE) for name in farm.build_workers),
             (farm.signer, 1),
         )
     ]
@@ -125,10 +126,12 @@ def _serving(farm: Farm, latent: list[Any], group: str) -> list[str]:
 
 
 def _builders(farm: Farm, context: StepContext, latent: list[Any]) -> list[Any]:
-    # A worker checks two commits at once beside one build: a push never waits for somebody's long build.
+    # A worker checks two commits at once beside one build: a push never waits for somebody's long build. Nor does
+    # a build wait for machines, which have their own memory and are few.
     locks = {
         "source": util.WorkerLock("checks", maxCount=SIMULTANEOUS_CHECKS).access("counting"),
         "build": util.WorkerLock("builds", maxCount=1).access("counting"),
+        "verify": util.WorkerLock("machines", maxCount=MACHINES_AT_ONCE).access("counting"),
     }
     builders = [
         util.BuilderConfig(

@@ -1,5 +1,6 @@
 """The main job: a commit on a trunk ends as a package that stock apt installs, or says why not."""
 
+import gzip
 import io
 import urllib.request
 from pathlib import Path
@@ -88,3 +89,20 @@ def test_a_failure_is_reproduced_without_buildbot_by_the_command_its_page_gives(
         assert done.returncode == 1
         assert "debian/changelog:1" in done.stdout
     assert "sign" not in done.stdout
+
+
+def test_what_was_built_is_promoted_once_and_a_later_commit_takes_its_place(farm, host_series):
+    farm.recipe("tiny", promote="local:test/stable")
+    trunk = farm.trunk("tiny")
+    farm.up()
+    for summary in ("First", "Second"):
+        run = farm.await_run("tiny", trunk.commit(tiny_package(), summary))
+        assert run.verdict is Verdict.PASS, farm.stages(run)
+        assert list(farm.stages(run))[-1] == f"promote {host_series}"
+        result = farm.history.stage_result(run, "promote", host_series)
+        index = f"dists/{host_series}/main/binary-{host_architecture()}/Packages.gz"
+        with urllib.request.urlopen(f"{farm.settings.archive_url}/test/stable/{index}", timeout=30) as answer:
+            packages = gzip.decompress(answer.read()).decode()
+        assert packages.count("Package: tiny\n") == 1
+        assert f"Version: {result.facts['packages']['tiny']}\n" in packages
+        assert result.facts["from"] == "local:test/trunk"
