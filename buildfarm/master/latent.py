@@ -202,7 +202,7 @@ def _openstack(farm: Farm, name: str, worker: OpenStackWorker, common: Mapping[s
     return FarmOpenStackWorker(
         name,
         farm.worker_password(name),
-        worker.flavor,
+        flavor=worker.flavor,
         image=worker.image or None,
         block_devices=devices or None,
         region=worker.region or None,
