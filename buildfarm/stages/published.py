@@ -1,0 +1,67 @@
+"""What a run has published for one target: the source, its binaries, and how apt is told of the archive."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from buildfarm.errors import FarmTrouble
+from buildfarm.stages.runner import StageContext
+from buildfarm.verdict import Verdict
+from ppa_tools.address import parse_address
+
+SOURCES_TIMEOUT_S = 30
+SOURCES_LIMIT_BYTES = 256 << 10
+
+
+@dataclass(frozen=True)
+class Published:
+    """A source version in the archive with its binaries (name to version, debug symbols left out), and the
+    archive's .sources file, as users get it."""
+
+    source: str
+    version: str
+    packages: Mapping[str, str]
+    sources: str
+
+
+def find_published(context: StageContext) -> Published | str:
+    """What was published for the context's target; or, in words, why there is nothing to verify.
+
+    Raises FarmTrouble when the publish stage did not run here, or the archive does not answer.
+    """
+    address = parse_address(context.job.archive)
+    if address.backend != "local":
+        return f"{address} is not this farm's archive: Launchpad publishes when it likes"
+    result = context.workspace.read_result("publish", context.target)
+    if result is None:
+        raise FarmTrouble(
+            f"{context.target} is not published",
+            resolution=f"Run `buildfarm stage publish --series {context.series}` in this workspace first.",
+        )
+    if result.verdict is not Verdict.PASS:
+        return f"nothing was published: {result.reason}"
+    packages = {name: version for name, version in result.facts["packages"].items() if "-dbgsym" not in name}
+    if not packages:
+        return f"nothing to install: {result.reason}"
+    sources = fetch_sources(context)
+    return Published(str(result.facts["source"]), str(result.facts["version"]), packages, sources)
+
+
+def fetch_sources(context: StageContext) -> str:
+    """The archive's .sources file, as users get it; raises FarmTrouble."""
+    address = parse_address(context.job.archive)
+    base = f"{context.settings.archive_local_url}/{address.owner}/{address.name}"
+    url = f"{base}/{address.name}-{context.series}.sources"
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=SOURCES_TIMEOUT_S) as reply:
+            text: bytes = reply.read(SOURCES_LIMIT_BYTES)
+    except (urllib.error.URLError, OSError) as error:
+        raise FarmTrouble(
+            f"{url} cannot be had: {error}",
+            resolution="Is the farm up, and the archive a public one? Machines are trusted with no one's token.",
+        ) from error
+    return text.decode()
