@@ -14,6 +14,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from buildfarm.vm.upstream import in_thread
 KEPT_BYTES = 4 << 30
 FILE_LIMIT_BYTES = 1 << 30
 DEAD_PART_S = 86400.0
+KEEPING_AT_ONCE = 8
 _BY_HASH = re.compile(r"/by-hash/(MD5Sum|SHA1|SHA256|SHA512)/([0-9a-f]{32,128})$")
 _ALGORITHMS = {"MD5Sum": "md5", "SHA1": "sha1", "SHA256": "sha256", "SHA512": "sha512"}
 
@@ -47,8 +49,10 @@ class Kept:
 class Part:
     """A file on its way into the cache; one that cannot be written is silently none."""
 
+    place: Path
+
     def __init__(self, place: Path, expected_bytes: int, url_path: str, modified: float) -> None:
-        self._place = place
+        self.place = place
         self._left_bytes = expected_bytes
         self._modified = modified
         named = _BY_HASH.search(url_path)
@@ -74,16 +78,16 @@ class Part:
         if self._hash is not None:
             self._hash.update(block)
 
-    async def keep(self) -> bool:
-        """Put it in its place, if it is whole."""
+    def seal(self) -> Callable[[], bool] | None:
+        """No more bytes come: what is left to do, in a thread, to have it in its place; it says whether it is."""
         file, self._file = self._file, None
         if file is None:
-            return False
+            return None
         whole = self._left_bytes == 0 and (self._hash is None or self._hash.hexdigest() == self._wanted)
-        return await in_thread(lambda: self._finish(file, whole))
+        return lambda: self._finish(file, whole)
 
     def drop(self) -> None:
-        """Forget it; no trouble when it was kept."""
+        """Forget it; no trouble when it was sealed."""
         if self._file is not None:
             file, self._file = self._file, None
             with contextlib.suppress(OSError):
@@ -98,7 +102,7 @@ class Part:
                     os.fsync(file.fileno())  # or a crash of the host may leave a name with nothing behind it
             if whole:
                 os.utime(self._path, (time.time(), self._modified))
-                self._path.rename(self._place)
+                self._path.rename(self.place)
                 return True
         except OSError:
             pass
@@ -113,6 +117,7 @@ class DownloadCache:
         self._directory = directory
         self._kept_bytes = kept_bytes
         self._room_bytes = 0
+        self._keeping: dict[Path, asyncio.Task[None]] = {}
 
     @staticmethod
     def may_keep(request: Request, path: str) -> bool:
@@ -123,11 +128,13 @@ class DownloadCache:
         )
         return plain and "?" not in path and "/../" not in path and ("/pool/" in path or "/by-hash/" in path)
 
-    def find(self, target: Target, path: str, request: Request) -> Kept | None:
+    async def find(self, target: Target, path: str, request: Request) -> Kept | None:
         """The kept file, unless the request insists on a new one."""
         if "no-cache" in request.value("cache-control").lower():
             return None
         place = self._place(target, path)
+        if (keeping := self._keeping.get(place)) is not None:
+            await asyncio.wait((keeping,))
         try:
             file = place.open("rb")
         except OSError:
@@ -153,8 +160,22 @@ class DownloadCache:
         return Part(self._place(target, path), length, path, modified)
 
     async def keep(self, part: Part, size_bytes: int) -> None:
-        """Keep a part, and make room when there may be too much."""
-        if not await part.keep():
+        """Have a part kept; the disk is waited for only when too many wait for it."""
+        work = part.seal()
+        if work is None:
+            return
+        task = asyncio.create_task(self._keep(work, size_bytes))
+        self._keeping[part.place] = task
+        task.add_done_callback(lambda _: self._kept(part.place, task))
+        if len(self._keeping) > KEEPING_AT_ONCE:
+            await asyncio.wait(self._keeping.values(), return_when=asyncio.FIRST_COMPLETED)
+
+    def _kept(self, place: Path, task: asyncio.Task[None]) -> None:
+        if self._keeping.get(place) is task:
+            del self._keeping[place]
+
+    async def _keep(self, work: Callable[[], bool], size_bytes: int) -> None:
+        if not await in_thread(work):
             return
         self._room_bytes -= size_bytes
         if self._room_bytes < 0:

@@ -90,7 +90,7 @@ class Proxy:
             raise Refused(400, "ask for https by CONNECT")
         kind = self._decide(target)
         cache = self._cache if kind != "archive" and DownloadCache.may_keep(request, path) else None
-        if cache is not None and (kept := cache.find(target, path, request)) is not None:
+        if cache is not None and (kept := await cache.find(target, path, request)) is not None:
             return await self._send_kept(line, exchange, kept)
         via = None if kind == "archive" else self._proxies.for_target("http", target)
         response = await self._ask(line, request, target, path, kind, via)
