@@ -31,6 +31,7 @@ from buildfarm.verify.way_out import way_out
 from ppa_tools.address import parse_address
 
 DISK_BYTES = 8 << 30
+LEAST_S = 60.0
 SOURCES_TIMEOUT_S = 30
 SOURCES_LIMIT_BYTES = 256 << 10
 PROXY = f"http://{APT_DOOR}/"
@@ -51,7 +52,7 @@ class Bench:
     @property
     def left_s(self) -> float:
         """What is left of the stage's time, a minute at least: what was begun is told in order."""
-        return max(60.0, self.deadline - time.monotonic())
+        return max(LEAST_S, self.deadline - time.monotonic())
 
 
 def run(context: StageContext) -> Outcome:
@@ -150,10 +151,11 @@ def _prepared(bench: Bench, scratch: Path, gateway: Path) -> Iterator[tuple[Path
 
 
 def _in_overlay(bench: Bench, layers: tuple[Path, ...], planned: Plan) -> RunEnd:
-    context = bench.context
+    context, cache = bench.context, bench.context.settings.cache.resolve()
+    allow = context.job.machine.allow
     with (
-        scratch_directory(context.settings.cache.resolve()) as scratch,
-        way_out(bench.tested.sources, bench.spec.sources, context.job.machine.allow, context.say) as gateway,
+        scratch_directory(cache) as scratch,
+        way_out(bench.tested.sources, bench.spec.sources, allow, cache, context.say) as gateway,
         _prepared(bench, scratch, gateway) as prepared,
     ):
         return run_autopkgtest(

@@ -7,7 +7,7 @@ only says where a test goes; where that cannot be read, all go to the overlay, a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -18,6 +18,7 @@ from buildfarm.verdict import Verdict
 
 Where = Literal["overlay", "machine"]
 Result = Literal["pass", "fail", "skip", "flaky"]
+Stopped = Literal["", "time", "output", "disk"]
 
 TEST_LIMIT = 500
 NAME_LIMIT = 200
@@ -95,7 +96,7 @@ class RunEnd:
     status: int | None
     tests: tuple[TestEnd, ...] = ()
     message: str = ""
-    stopped: Literal["", "time", "output", "disk"] = ""
+    stopped: Stopped = ""
     left_out: int = 0
 
 
@@ -154,17 +155,21 @@ def plan(declared: Declared, *, machines: str = "", internet: bool = False) -> P
     return Plan(tuple(overlay) or None, tuple(machine), skipped)
 
 
-def read_summary(text: str, log: str, where: Where, left: Iterable[str] = ()) -> tuple[TestEnd, ...]:
-    """The tests' ends by autopkgtest's summary, times by its log; ``left`` are tests that run elsewhere.
+def read_summary(
+    text: str, log: str, where: Where, *, only: Collection[str] = (), without: Collection[str] = ()
+) -> tuple[TestEnd, ...]:
+    """The tests' ends by autopkgtest's summary, times by its log.
 
-    The summary repeats its SKIP lines, and names tests that were not chosen.
+    The summary repeats its SKIP lines, and names tests that were not chosen; chosen are ``only`` (() is all), less
+    those ``without``.
     """
-    elsewhere = set(left)
     found: dict[str, TestEnd] = {}
     times = _durations(log)
     for line in text.splitlines()[: 4 * TEST_LIMIT]:
         match = re.match(r"(\S+)\s+(PASS|FAIL|SKIP|FLAKY|BROKEN)\b\s*(.*)", line)
-        if match is None or match[1] in ("*", *elsewhere) or len(found) >= TEST_LIMIT:
+        if match is None or match[1] in ("*", *without) or len(found) >= TEST_LIMIT:
+            continue
+        if only and match[1] not in only:
             continue
         result: Result = {"PASS": "pass", "SKIP": "skip", "FLAKY": "flaky"}.get(match[2], "fail")  # type: ignore[assignment]
         name = match[1][:NAME_LIMIT]

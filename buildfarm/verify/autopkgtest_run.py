@@ -27,7 +27,15 @@ from buildfarm.build.namespaces import Ended, Orders, enter
 from buildfarm.build.roots import BUILDER_UID, Root
 from buildfarm.build.sandbox import HOME, TREE, memory_available
 from buildfarm.errors import FarmTrouble, PackageFault
-from buildfarm.verify.autopkgtest import Declared, RunEnd, Where, read_declared, read_message, read_summary
+from buildfarm.verify.autopkgtest import (
+    Declared,
+    RunEnd,
+    Stopped,
+    Where,
+    read_declared,
+    read_message,
+    read_summary,
+)
 from buildfarm.verify.testbeds import Run, Testbed, serve_testbed
 
 RUNNER_PACKAGES = ("autopkgtest",)
@@ -47,6 +55,7 @@ UPDATE_TIMEOUT_S = 600.0
 # Ubuntu's, in seconds; the test's own comes from the recipe.
 TIME_LIMITS = {"short": 300, "install": 3000, "copy": 900, "build": 20000}
 NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+DISK_FULL = re.compile(r"^(?:tar|cat): .*No space left on device", re.MULTILINE)
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~:-]*")
 
 
@@ -131,6 +140,7 @@ def prepare(run: Run, tested: Tested, proxy: str) -> None:
     files = {
         "/etc/apt/sources.list.d/archive.sources": tested.sources,
         "/etc/apt/preferences.d/tested": "\n".join(pins),
+        "/etc/apt/apt.conf.d/zz-no-translations": 'Acquire::Languages "none";\n',
     }
     if proxy:
         settings = (f'Acquire::{scheme}::Proxy "{proxy}";\n' for scheme in ("http", "https"))
@@ -187,7 +197,10 @@ def run_autopkgtest(
             log=log,
             control=theirs,
         )
-        return _read_end(ended, testbed, place / "out.tar", where, out)
+        _require_end(ended)
+        if ended.finished.timed_out:
+            return RunEnd(where, None, stopped="time")
+        return _read_end(take_home(place / "out.tar", out), testbed, out, where, only, without)
 
 
 def take_home(packed: Path, out: Path) -> tuple[Mapping[str, object], int]:
@@ -199,7 +212,7 @@ def take_home(packed: Path, out: Path) -> tuple[Mapping[str, object], int]:
     end: Mapping[str, object] = {}
     left_out = count = 0
     room = PACKED_LIMIT_BYTES
-    with tarfile.open(packed, "r:") as tar:
+    with _opened(packed) as tar:
         for member in tar:
             content = tar.extractfile(member) if member.type == tarfile.REGTYPE else None
             if content is None or member.size > min(FILE_LIMIT_BYTES, room) or count >= FILES_LIMIT:
@@ -214,6 +227,17 @@ def take_home(packed: Path, out: Path) -> tuple[Mapping[str, object], int]:
             room -= member.size
             left_out += not _place(out, member.name, content)
     return end, left_out
+
+
+@contextlib.contextmanager
+def _opened(packed: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(packed, "r:") as tar:
+            yield tar
+    except tarfile.TarError as error:
+        raise FarmTrouble(
+            f"what autopkgtest left cannot be read: {error}", resolution="It is tried again."
+        ) from error
 
 
 def _read_told(text: bytes) -> Mapping[str, object]:
@@ -238,40 +262,40 @@ def _place(out: Path, name: str, content: IO[bytes]) -> bool:
     return True
 
 
-def _read_end(ended: Ended, testbed: Testbed, packed: Path, where: Where, out: Path) -> RunEnd:
-    finished = ended.finished
-    if finished.timed_out:
-        return RunEnd(where, None, stopped="time")
-    if finished.output_limit_hit:
-        return RunEnd(where, None, stopped="output")
-    if ended.status != 0 or ended.files.get("home/out.tar") != "ok":
+def _require_end(ended: Ended) -> None:
+    """Raise FarmTrouble unless the frame came to its end, or had to be stopped together with all that is in it."""
+    packed = ended.status == 0 and ended.files.get("home/out.tar") == "ok"
+    if not packed and not ended.finished.timed_out:
         raise FarmTrouble(
-            f"autopkgtest's sandbox failed: {ended.error or process.how_it_ended(finished)}",
-            details=finished.tail(),
+            f"autopkgtest's sandbox failed: {ended.error or process.how_it_ended(ended.finished)}",
+            details=ended.finished.tail(),
             resolution="It is tried again.",
         )
-    try:
-        end, left_out = take_home(packed, out)
-    except tarfile.TarError as error:
-        raise FarmTrouble(f"what autopkgtest left cannot be read: {error}") from error
-    summary = _text(out / "summary", SUMMARY_LIMIT_BYTES)
-    log = _text(out / "log", LOG_LIMIT_BYTES)
-    status, stopped = end.get("status"), end.get("stopped")
+
+
+def _read_end(
+    home: tuple[Mapping[str, object], int],
+    testbed: Testbed,
+    out: Path,
+    where: Where,
+    only: Sequence[str],
+    without: Sequence[str],
+) -> RunEnd:
+    end, left_out = home
+    summary, log = _text(out / "summary", SUMMARY_LIMIT_BYTES), _text(out / "log", LOG_LIMIT_BYTES)
+    status, told = end.get("status"), end.get("stopped")
     message = read_message(summary) or read_message(log[-8192:])
     if testbed.broken and testbed.broken != "disk":
         message = f"the machine ended in a test: {testbed.broken}"
+    stopped: Stopped = "time" if told == "time" else "output" if told == "output" else ""
+    if testbed.broken == "disk" or DISK_FULL.search(log):
+        stopped = "disk"
     return RunEnd(
         where,
         status if isinstance(status, int) else None,
-        read_summary(summary, log, where),
+        read_summary(summary, log, where, only=only, without=without),
         message,
-        "disk"
-        if testbed.broken == "disk" or re.search(r"^(?:tar|cat): .*No space left on device", log, re.MULTILINE)
-        else "time"
-        if stopped == "time"
-        else "output"
-        if stopped == "output"
-        else "",
+        stopped,
         left_out=left_out,
     )
 

@@ -14,23 +14,25 @@ from buildfarm.vm.places import machine_directory
 from buildfarm.vm.targets import Target, parse_targets
 from buildfarm.vm.upstream import Reach, read_proxies
 
+ANY_MIB = 1 << 40  # it takes none of what machines may have
 URL = re.compile(r"\bhttps?://[^\s\]]+")
 
 
 @contextlib.contextmanager
 def way_out(
-    archive_sources: str, mirrors: AptSources, allow: Sequence[str], say: Callable[[str], None]
+    archive_sources: str, mirrors: AptSources, allow: Sequence[str], cache: Path, say: Callable[[str], None]
 ) -> Iterator[Path]:
     """The socket of a gateway, for the ``with`` block; raises FarmTrouble, and UsageError for bad ``allow``."""
     proxies, notes = read_proxies(mirrors.settings)
     for note in notes:
         say(note)
-    with machine_directory() as directory:
+    with machine_directory(memory_mib=0, limit_mib=ANY_MIB) as directory:
         order = GatewayOrder(
             socket_path=directory / "way-out",
             callbacks=Callbacks("", ""),
             reach=reach(archive_sources, mirrors.text, allow),
             proxies=proxies,
+            cache=cache / "downloads",
         )
         with Gateway(order):
             yield order.socket_path

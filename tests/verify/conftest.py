@@ -61,13 +61,13 @@ class Bench:
         depends: str = "",
         script: str = "echo hello",
         postinst: str = "",
-        control: str = "",
+        paragraph: str = "",
     ) -> None:
         """Publish a native package whose program is ``script``, with these files in debian/tests."""
         into = self.workspace.directory("source", self.series)
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)
-        dsc = make_source(into, name, version, tests, control)
+        dsc = make_source(into, name, version, tests, paragraph)
         dsc.write_bytes(self.signer.sign(dsc.read_text()))
         noepoch = version.partition(":")[2] or version
         changes = into / f"{name}_{noepoch}_source.changes"
@@ -91,7 +91,7 @@ class Bench:
         publish.mkdir(parents=True, exist_ok=True)
         write_json(publish / "result.json", result.to_json())
 
-    def run(self, **rules: Any) -> StageResult:
+    def write_job(self, **rules: Any) -> None:
         job = Job(
             run_id="1",
             recipe="greet",
@@ -103,18 +103,21 @@ class Bench:
             autopkgtest=replace(AutopkgtestJob(), **rules),
         )
         self.workspace.write_job(job)
+
+    def run(self, **rules: Any) -> StageResult:
+        self.write_job(**rules)
         return run_stage(
             "autopkgtest", self.workspace, self.settings, series=self.series, architecture=self.architecture
         )
 
 
-def make_source(into: Path, name: str, version: str, tests: dict[str, str] | None, control: str) -> Path:
+def make_source(into: Path, name: str, version: str, tests: dict[str, str] | None, paragraph: str) -> Path:
     """A native source package, by dpkg-source."""
     tree = into.parent / f"tree-{name}"
     files = {
         "debian/changelog": CHANGELOG.format(name=name, version=version, date=DATE),
         "debian/control": f"Source: {name}\nSection: misc\nPriority: optional\n{MAINTAINER}"
-        f"Standards-Version: 4.6.2\n{control}\nPackage: {name}\nArchitecture: all\n{DESCRIPTION}",
+        f"Standards-Version: 4.6.2\n\nPackage: {name}\nArchitecture: all\n{DESCRIPTION}{paragraph}",
         "debian/rules": "#!/usr/bin/make -f\n%:\n\ttrue\n",
         "debian/source/format": "3.0 (native)\n",
         **{f"debian/tests/{path}": text for path, text in (tests or {}).items()},
@@ -122,7 +125,10 @@ def make_source(into: Path, name: str, version: str, tests: dict[str, str] | Non
     shutil.rmtree(tree, ignore_errors=True)
     for path, text in files.items():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
-        (tree / path).write_text(text)
+        if text.startswith("-> "):
+            (tree / path).symlink_to(text[3:])
+        else:
+            (tree / path).write_text(text)
     subprocess.run(["dpkg-source", "-b", str(tree)], cwd=into, check=True, capture_output=True)
     (dsc,) = into.glob("*.dsc")
     return dsc
