@@ -69,10 +69,15 @@ class MailSettings:
 
 @dataclass(frozen=True)
 class LaunchpadSettings:
-    """Where uploads to ``ppa:`` archives go, by FTP."""
+    """Where uploads to ``ppa:`` archives go, by FTP; and who copies between them, for what is promoted.
+
+    ``instance`` is production, staging, qastaging or a URL. ``credentials_file`` is launchpadlib's; "" is none.
+    """
 
     upload_host: str = "upload.ppa.launchpad.net"
     upload_port: int = 21
+    instance: str = "production"
+    credentials_file: str = ""
 
 
 @dataclass(frozen=True)

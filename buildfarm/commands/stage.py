@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=BY_NAME, metavar="NAME", help=", ".join(BY_NAME))
     parser.add_argument("--workspace", type=Path, required=True, metavar="DIR", help="the run's directory")
     parser.add_argument("--series", default="", help="for stages that run once a series")
-    parser.add_argument("--architecture", default="", help="for build and publish")
+    parser.add_argument("--architecture", default="", help="for build, publish and what verifies them")
     parser.add_argument(
         "--job", metavar="FILE", help="keep this job.json in the workspace first; - reads standard input"
     )

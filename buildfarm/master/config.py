@@ -31,7 +31,6 @@ from buildfarm.trunk import redact
 HISTORY_THREADS = 4
 LOG_LIMIT_BYTES = 32 * 1024 * 1024
 SIMULTANEOUS_CHECKS = 2
-MACHINES_AT_ONCE = 1
 BY_HAND = "run-by-hand"
 
 _kept: dict[Path, tuple[Any, ThreadPool]] = {}
@@ -98,6 +97,7 @@ def _workers_port(settings: Settings) -> str:
 
 
 def _workers(farm: Farm) -> list[Any]:
+    machines = farm.settings.vm.simultaneous
     return [
         FarmWorker(
             name,
@@ -106,7 +106,7 @@ def _workers(farm: Farm) -> list[Any]:
             silence_limit_s=farm.settings.workers.silence_limit_s,
         )
         for name, limit in (
-            *((name, SIMULTANEOUS_CHECKS + 1 + MACHINES_AT_ONCE) for name in farm.build_workers),
+            *((name, SIMULTANEOUS_CHECKS + 1 + machines) for name in farm.build_workers),
             (farm.signer, 1),
         )
     ]
@@ -131,7 +131,7 @@ def _builders(farm: Farm, context: StepContext, latent: list[Any]) -> list[Any]:
     locks = {
         "source": util.WorkerLock("checks", maxCount=SIMULTANEOUS_CHECKS).access("counting"),
         "build": util.WorkerLock("builds", maxCount=1).access("counting"),
-        "verify": util.WorkerLock("machines", maxCount=MACHINES_AT_ONCE).access("counting"),
+        "verify": util.WorkerLock("machines", maxCount=context.settings.vm.simultaneous).access("counting"),
     }
     builders = [
         util.BuilderConfig(

@@ -33,7 +33,6 @@ from ppa_tools.publication import ACTIVE, Build, BuildState, Side
 
 # What the master heard from the upload stage, SOURCE=VERSION; the workspace may have other writers.
 EXPECTED_SOURCE = "BUILDFARM_EXPECT_SOURCE"
-INSTANCE_VARIABLE = "PPA_INSTANCE"
 STATE_DIRECTORY = "promote"
 WAIT_S = 240.0
 """How long one attempt looks for a copy that Launchpad has queued: meanwhile nothing is signed or uploaded."""
@@ -142,14 +141,14 @@ def _open(context: StageContext, address: Address, stack: contextlib.ExitStack) 
         opened = EmbeddedArchive(archive, address, by=f"{farm.name} <{farm.email}>")
         opened.check()
         return opened
+    from ppa_tools.archives.launchpad.credentials import FILE_VARIABLE
     from ppa_tools.archives.opening import Options, open_archive
 
-    instance = _instance()
-    return stack.enter_context(contextlib.closing(open_archive(address, Options(instance=instance))))
-
-
-def _instance() -> str:
-    return os.environ.get(INSTANCE_VARIABLE) or "production"
+    launchpad, environment = context.settings.launchpad, dict(os.environ)
+    if launchpad.credentials_file:
+        environment[FILE_VARIABLE] = str(context.settings.root / launchpad.credentials_file)
+    options = Options(instance=launchpad.instance, environment=environment)
+    return stack.enter_context(contextlib.closing(open_archive(address, options)))
 
 
 def _promote(
@@ -202,7 +201,9 @@ def _may_still_come(build: Build) -> bool:
 def _apply(context: StageContext, move: _Move, plan: Plan, source: Archive, destination: Archive) -> Report:
     """Apply a plan; its journal is the farm's own, so that an attempt that was cut is taken up by the next."""
     settings, job = context.settings, context.job
-    instance = str(settings.archive_root.resolve()) if move.there.backend == "local" else _instance()
+    instance = (
+        str(settings.archive_root.resolve()) if move.there.backend == "local" else settings.launchpad.instance
+    )
     environment = {STATE_VARIABLE: str((settings.home / STATE_DIRECTORY).resolve())}
     verified = any(is_asked_for(job, stage) for stage in VERIFYING)
     with open_journal(move.there, instance, environment=environment) as journal:

@@ -286,13 +286,16 @@ def test_another_that_changes_the_archive_is_waited_for(farm: Farm) -> None:
 
 
 @pytest.fixture
-def launchpad(monkeypatch: pytest.MonkeyPatch) -> Iterator[LaunchpadDouble]:
-    """Launchpad with a package in ``me/trunk``, and ``me`` logged in by the environment."""
+def launchpad(tmp_path: Path) -> Iterator[LaunchpadDouble]:
+    """Launchpad with two PPAs, and a farm where ``me`` is logged in."""
     with LaunchpadDouble(copy_delay_s=0.2, publish_delay_s=0.2) as double:
         double.add_ppa("me/trunk")
         double.add_ppa("me/stable")
-        monkeypatch.setenv("PPA_INSTANCE", double.url)
-        monkeypatch.setenv("LP_CREDENTIALS", double.token("me").text)
+        credentials = double.token("me").save(tmp_path / "credentials")
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home/farm.toml").write_text(
+            f'[launchpad]\ninstance = "{double.url}"\ncredentials_file = "{credentials}"\n'
+        )
         yield double
 
 
@@ -342,10 +345,10 @@ def test_what_launchpad_has_not_built_yet_is_tried_again(
 
 
 def test_without_credentials_launchpad_is_the_farms_trouble(
-    launchpad: LaunchpadDouble, uploaded: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launchpad: LaunchpadDouble, uploaded: Workspace, tmp_path: Path
 ) -> None:
     launchpad.add_package("me/trunk", "hello", "1.0-1", series="noble")
-    monkeypatch.delenv("LP_CREDENTIALS")
-    monkeypatch.setenv("LP_CREDENTIALS_FILE", str(tmp_path / "none"))
+    (tmp_path / "credentials").unlink()
     result = promote_on_launchpad(uploaded, tmp_path / "home")
     assert (result.verdict, "signing worker" in result.resolution) == (Verdict.ERROR, True), result
+    assert "\n" not in result.reason

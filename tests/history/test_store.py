@@ -10,7 +10,7 @@ import pytest
 from buildfarm.errors import FarmTrouble
 from buildfarm.history import NewRun, open_history
 from buildfarm.history.store import History
-from buildfarm.job import Branch, Job
+from buildfarm.job import BootJob, Branch, Job
 from buildfarm.pipeline import TaskKey
 from buildfarm.verdict import StageResult, Verdict
 
@@ -34,9 +34,9 @@ def history(tmp_path, clock):
     return History(opened._engine, clock)
 
 
-def job_maker(recipe="hello"):
+def job_maker(recipe="hello", **those):
     return lambda revision, run_id: Job(
-        run_id, recipe, Branch("git", "/x", "main"), revision, "local:o/n", ("bookworm",), ("amd64",)
+        run_id, recipe, Branch("git", "/x", "main"), revision, "local:o/n", ("bookworm",), ("amd64",), **those
     )
 
 
@@ -46,8 +46,9 @@ def commits(*revisions):
     ]
 
 
-def record(history, *revisions, recipe="hello"):
-    return history.record_commits(recipe, "git /x main", revisions[-1], commits(*revisions), job_maker(recipe))
+def record(history, *revisions, recipe="hello", **those):
+    maker = job_maker(recipe, **those)
+    return history.record_commits(recipe, "git /x main", revisions[-1], commits(*revisions), maker)
 
 
 def pass_task(history, group):
@@ -102,6 +103,37 @@ def test_uploads_keep_the_order_of_commits_even_when_a_later_check_is_faster(his
     assert [(r.revision, t.key.group) for r, t in history.due_tasks()] == [("a", "upload")]
     pass_task(history, "upload")
     assert ("b", "upload") in [(r.revision, t.key.group) for r, t in history.due_tasks()]
+
+
+def test_what_is_verified_is_promoted_though_an_older_commit_still_waits_for_its_machine(history):
+    record(history, "a", "b", boot=BootJob(), promote="local:o/stable")
+    for group in ("source", "upload", "build"):
+        pass_task(history, group)
+        pass_task(history, group)
+    assert [(run.revision, task.key.group) for run, task in history.due_tasks()] == [
+        ("a", "verify"),
+        ("b", "verify"),
+    ]
+    _, (_run, newer) = history.due_tasks()
+    assert history.end_attempt(history.start_attempt(newer), Verdict.PASS, "").verdict is None
+    assert [(run.revision, task.key.group) for run, task in history.due_tasks()] == [
+        ("a", "verify"),
+        ("b", "promote"),
+    ]
+    assert pass_task(history, "promote").verdict is Verdict.PASS
+
+
+def test_what_fails_in_its_machine_is_not_promoted(history):
+    record(history, "a", boot=BootJob(), promote="local:o/stable")
+    for group in ("source", "upload", "build"):
+        pass_task(history, group)
+    ((_run, task),) = history.due_tasks()
+    run = history.end_attempt(history.start_attempt(task), Verdict.FAIL, "boot: it would not install")
+    assert run.verdict is Verdict.FAIL
+    assert [(task.key.group, task.verdict) for task in history.tasks(run)][-2:] == [
+        ("verify", Verdict.FAIL),
+        ("promote", Verdict.SKIPPED),
+    ]
 
 
 def test_a_commit_held_behind_one_that_is_to_try_again_does_not_hide_when_that_is(history, clock):
