@@ -92,7 +92,7 @@ class Proxy:
         cache = self._cache if kind != "archive" and DownloadCache.may_keep(request, path) else None
         if cache is not None and (kept := await cache.find(target, path, request)) is not None:
             return await self._send_kept(line, exchange, kept)
-        via = None if kind == "archive" else self._proxies.for_target("http", target)
+        via = None if self._reach.is_own_archive(target) else self._proxies.for_target("http", target)
         response = await self._ask(line, request, target, path, kind, via)
         part = cache.begin(target, path, response) if cache is not None else None
         try:
@@ -113,12 +113,12 @@ class Proxy:
         except ValueError as error:
             raise Refused(400, f"CONNECT takes host:port: {error}") from error
         kind = self._decide(target)
-        if kind == "archive":
+        if self._reach.is_own_archive(target):
             raise Refused(403, f"the farm's archive {target} is read by GET, not through a tunnel")
         via = self._proxies.for_target("https", target)
         line.drop_server()
         server = await self._connector.connect(
-            via.target if via else target, own_host=kind == "mirror" or bool(via)
+            via.target if via else target, own_host=kind != "recipe" or via is not None
         )
         try:
             if via is not None:

@@ -55,8 +55,8 @@ def is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         or address.is_link_local
         or address.is_unspecified
         or address.is_multicast
-        or address.is_reserved
-        or (address.version == 4 and int(address) >> 24 == 0)
+        or (address.version == 4 and (address.is_reserved or int(address) >> 24 == 0))
+        or (address.version == 6 and int(address) >> 32 == 0)
     )
 
 

@@ -28,9 +28,9 @@ T = TypeVar("T")
 class Reach:
     """What a machine may reach, by whose word.
 
-    ``archive`` is the farm's own: it may be on this host, is never asked through a proxy, is never cached, and
-    takes no tunnels. ``mirrors`` are the administrator's and may be on this host as well. What a ``recipe``
-    lists may not lead back to this host, whatever its name resolves to.
+    ``archive`` holds what is under test, and is never cached; on this host it is asked without a proxy, and takes
+    no tunnels: a machine reads there and sends nothing. ``mirrors`` are the administrator's and may be on this
+    host as well. What a ``recipe`` lists may not lead back to this host, whatever its name resolves to.
     """
 
     archive: frozenset[Target] = frozenset()
@@ -44,6 +44,10 @@ class Reach:
         if target in self.mirrors:
             return "mirror"
         return "recipe" if target in self.recipe and not target.means_this_host else None
+
+    def is_own_archive(self, target: Target) -> bool:
+        """Whether it is the farm's archive on this host."""
+        return target in self.archive and target.means_this_host
 
 
 @dataclass(frozen=True)

@@ -371,6 +371,14 @@ def test_tunnels_lead_nowhere_else(open_gateway: OpenGateway, echo: Recorder, ta
         assert echo.connections == archive.connections == 0
 
 
+def test_an_archive_elsewhere_is_reached_as_mirrors_are() -> None:
+    here, there = Target("127.0.0.1", 8011), Target("ppa.example", 443)
+    reach = Reach(archive=frozenset({here, there}))
+
+    assert [reach.kind_of(target) for target in (here, there)] == ["archive", "archive"]
+    assert [reach.is_own_archive(target) for target in (here, there)] == [True, False]
+
+
 def test_a_tunnel_where_nothing_passes_ends(open_gateway: OpenGateway, echo: Recorder) -> None:
     gateway = open_gateway(mirrors=(echo.port,), patience=Patience(idle_s=0.1))
 
