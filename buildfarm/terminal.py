@@ -121,7 +121,7 @@ def new_lines(history: History, run: Run, said: set[tuple[str, ...]]) -> list[st
             name = f"{row.stage} {row.target}".rstrip()
             seconds = row.finished_at - row.started_at
             lines.append(
-                f"{run.run_id:18} {MARKS[row.verdict]} {row.verdict:7} {name:24} {seconds:7.1f} s  {row.reason}"
+                f"{run.run_id:18} {MARKS[row.verdict]} {row.verdict:7} {name:26} {seconds:7.1f} s  {row.reason}"
             )
     if run.verdict is not None and (run.run_id, "end") not in said:
         said.add((run.run_id, "end"))

@@ -94,4 +94,4 @@ def _left_out(until: str, *, publish: bool) -> tuple[str, ...]:
 def summary_line(result: StageResult) -> str:
     """A stage in one line."""
     name = f"{result.stage} {result.target}".rstrip()
-    return f"{result.verdict:8} {name:24} {result.duration_s:7.1f} s  {result.reason}"
+    return f"{result.verdict:8} {name:26} {result.duration_s:7.1f} s  {result.reason}"

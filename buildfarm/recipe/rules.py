@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import unicodedata
@@ -10,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from buildfarm.errors import PackageFault
+from buildfarm.errors import PackageFault, UsageError
 from buildfarm.job import VCS, Branch
 from buildfarm.recipe.problem import RuleError, suggest
 from buildfarm.trunk import location
+from buildfarm.vm.targets import parse_targets
 from ppa_tools.address import parse_address
 
 NAME_LIMIT = 60
@@ -113,36 +113,25 @@ def check_image(text: str) -> str:
 
 
 def check_host(text: str) -> str:
-    """A host that a machine may reach, with its port or without, in lower case; raises RuleError."""
+    """A host that a machine may reach, with its port or without; raises RuleError."""
     example = "Write host or host:port, for example deb.debian.org:80, or [2001:db8::1]:443."
     if "/" in text:
         raise RuleError(f"{text!r} is a URL or a path", example)
-    if "*" in text:
-        raise RuleError(f"{text!r} stands for more than one host", "Name each host. " + example)
-    host, port = _split_host(text)
-    if port is not None and not (re.fullmatch(r"[1-9][0-9]{0,4}", port) and int(port) <= 65535):
-        raise RuleError(f"{text!r} has no port from 1 to 65535", example)
-    if host.startswith("["):
-        try:
-            ipaddress.IPv6Address(host[1:-1] if host.endswith("]") else "")
-        except ValueError as error:
-            raise RuleError(f"{text!r} has no IPv6 address in its brackets", example) from error
-    elif not re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host) or ".." in host:
-        raise RuleError(f"{text!r} names no host", example)
-    return text.lower()
-
-
-def _split_host(text: str) -> tuple[str, str | None]:
-    """The host, an IPv6 address in its brackets, and what stands after its colon."""
-    end = text.rfind("]") + 1 or len(text) if text.startswith("[") else 0
-    host, colon, port = text[end:].partition(":")
-    return text[:end] + host, port if colon else None
+    try:
+        targets = parse_targets(text)
+    except UsageError as error:
+        raise RuleError(error.brief, example) from error
+    if targets[0].means_this_host:
+        raise RuleError(
+            f"{text!r} leads back to the farm's own machine",
+            "No machine reaches anything there but the archive, which need not be named.",
+        )
+    return text
 
 
 def host_ports(text: str) -> tuple[str, ...]:
     """The ``host:port`` that a checked host stands for: without a port those of http and https."""
-    host, port = _split_host(text)
-    return (f"{host}:{port}",) if port is not None else (f"{host}:80", f"{host}:443")
+    return tuple(map(str, parse_targets(text)))
 
 
 def check_promotion(text: str, publish: str) -> str:
