@@ -5,12 +5,16 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from buildfarm.errors import FarmTrouble
 from buildfarm.stages.runner import StageContext
 from buildfarm.verdict import Verdict
 from ppa_tools.address import parse_address
+from ppa_tools.archives.errors import ArchiveError
+from ppa_tools.archives.pool import pool_directory
+from ppa_tools.archives.upload_client import UploadClient
+from ppa_tools.debversion import version_key, without_epoch
 
 SOURCES_TIMEOUT_S = 30
 SOURCES_LIMIT_BYTES = 256 << 10
@@ -65,3 +69,51 @@ def fetch_sources(context: StageContext) -> str:
             resolution="Is the farm up, and the archive a public one? Machines are trusted with no one's token.",
         ) from error
     return text.decode()
+
+
+@dataclass(frozen=True)
+class VersionBefore:
+    """The version that stood in the archive before this one, and the addresses of its packages, by name; an
+    empty version where there was none, no files where they are gone."""
+
+    version: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_version_before(context: StageContext, published: Published) -> VersionBefore:
+    """What users of the archive have installed until now; raises FarmTrouble."""
+    address = parse_address(context.job.archive)
+    client = UploadClient(context.settings.archive_local_url)
+    try:
+        rows = client.publications(address, context.series, published.source)
+    except ArchiveError as error:
+        raise FarmTrouble(str(error), resolution="Is the farm up? `buildfarm status` tells what runs.") from error
+    older = [
+        row
+        for row in rows
+        if row["binaries"] and version_key(row["version"]) < version_key(published.version) and row["built_on"]
+    ]
+    if not older:
+        return VersionBefore()
+    row = max(older, key=lambda one: version_key(one["version"]))
+    base = f"{context.settings.archive_url}/{address.owner}/{address.name}/{pool_directory(published.source)}"
+    local = (
+        f"{context.settings.archive_local_url}/{address.owner}/{address.name}/{pool_directory(published.source)}"
+    )
+    names = {
+        binary["package"]: f"{binary['package']}_{without_epoch(binary['version'])}_{binary['architecture']}.deb"
+        for binary in row["binaries"]
+        if binary["index"] == context.architecture and binary["package"] in published.packages
+    }
+    if not names or not all(_is_there(f"{local}/{name}") for name in names.values()):
+        return VersionBefore(row["version"])
+    return VersionBefore(row["version"], {package: f"{base}/{name}" for package, name in names.items()})
+
+
+def _is_there(url: str) -> bool:
+    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 (our own http address)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=SOURCES_TIMEOUT_S):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,9 +103,7 @@ class UploadClient:
         self, address: Address, series: str, source: str, version: str, architecture: str
     ) -> PublishedBuild:
         """Whether the build of a source version on an architecture has come, and what is published of it."""
-        query = urllib.parse.urlencode({"series": series, "source": source, "version": version})
-        answer = self._json("GET", f"{_path('api', address.owner, address.name, 'publications')}?{query}")
-        rows = answer["publications"]
+        rows = self.publications(address, series, source, version)
         return PublishedBuild(
             built=any(architecture in row["built_on"] for row in rows),
             packages={
@@ -115,6 +113,15 @@ class UploadClient:
                 if binary["index"] == architecture and binary["status"] in ("Pending", "Published")
             },
         )
+
+    def publications(
+        self, address: Address, series: str, source: str, version: str = ""
+    ) -> Sequence[Mapping[str, Any]]:
+        """What the archive tells of a source's publications in a series, of one version or of all."""
+        query = urllib.parse.urlencode({"series": series, "source": source, "version": version})
+        answer = self._json("GET", f"{_path('api', address.owner, address.name, 'publications')}?{query}")
+        rows: Sequence[Mapping[str, Any]] = answer["publications"]
+        return rows
 
     def in_release(self, address: Address, series: str) -> bytes:
         """The series' InRelease as it is served now."""

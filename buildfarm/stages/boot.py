@@ -1,0 +1,117 @@
+"""The boot stage: what was built is installed in a machine that boots for it alone, and has to work there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from buildfarm.errors import PackageFault
+from buildfarm.files import is_inside
+from buildfarm.job import BootJob
+from buildfarm.stages.published import Published, find_published, find_version_before
+from buildfarm.stages.runner import StageContext
+from buildfarm.verdict import Outcome, Verdict
+from buildfarm.verify.boot import Report, Subject, Verification, verify
+from buildfarm.verify.machines import MachineRoom
+
+PROXY = "http://10.0.2.100/"
+SCRIPT_LIMIT_BYTES = 64 << 10
+
+
+def run(context: StageContext) -> Outcome:
+    """Pass when the packages install, work, and go away as they should; skipped where nothing can be installed."""
+    job = context.job.boot
+    if job is None:
+        return Outcome(Verdict.SKIPPED, "the recipe asks for no machine")
+    published = find_published(context)
+    if isinstance(published, str):
+        return Outcome(Verdict.SKIPPED, published)
+    if missing := [name for name in job.packages if name not in published.packages]:
+        raise PackageFault(
+            f"the build made no {', '.join(missing)}, which the recipe wants installed",
+            where="boot: packages",
+            resolution=f"It made {', '.join(sorted(published.packages))}.",
+        )
+    rules = context.job.machine
+    room = MachineRoom(
+        context.settings,
+        rules,
+        context.series,
+        context.architecture,
+        context.job.run_id,
+        published.sources,
+        context.out,
+        context.log,
+    )
+    before = find_version_before(context, published)
+    report = verify(
+        Verification(
+            Subject(published.version, published.packages, published.sources, before.files, before.version),
+            job,
+            lambda name: room.machine(name, boot_timeout_s=job.boot_timeout_s),
+            context.log,
+            context.say,
+            read_script(context, job.script),
+            {"http_proxy": PROXY, "https_proxy": PROXY} if rules.allow else {},
+        )
+    )
+    return _tell(context, job, published, room, report)
+
+
+def read_script(context: StageContext, path: str) -> bytes:
+    """A script of the trunk's, by its path in the tree; b"" for none. Raises PackageFault."""
+    if not path:
+        return b""
+    file = context.tree / path
+    if not is_inside(context.tree, file) or not file.is_file():
+        raise PackageFault(
+            f"{path} is no file in the tree", where="the recipe", resolution="Give a path relative to the trunk."
+        )
+    if file.stat().st_size > SCRIPT_LIMIT_BYTES:
+        raise PackageFault(f"{path} is larger than {SCRIPT_LIMIT_BYTES >> 10} KiB", where="the recipe")
+    return file.read_bytes()
+
+
+def _tell(context: StageContext, job: BootJob, published: Published, room: MachineRoom, report: Report) -> Outcome:
+    failed = report.failed
+    consoles = sorted([*context.out.glob("console-*.log"), *context.out.glob("console-*.png")])
+    image = room.image()
+    facts = {
+        "source": published.source,
+        "version": published.version,
+        "packages": dict(published.packages),
+        "phases": report.phases,
+        "checks": [asdict(check) | {"verdict": check.verdict.value} for check in report.checks],
+        "refused_calls": report.refused_calls,
+        "accel": room.host().accel,
+        "image": image.directory.name,
+        "start": context.job.machine.start,
+    }
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        reason = f"{failed[0].name}: {failed[0].reason}{more}"
+        details = "\n\n".join(
+            "\n".join(text for text in (f"{check.name}: {check.reason}", check.details) if text)
+            for check in failed
+        )
+    else:
+        names = ", ".join(job.packages or sorted(published.packages))
+        reason = f"{names} {published.version} installed {_tested(job)}in {_last_phase(report)}"
+        details = ""
+    return Outcome(
+        Verdict.FAIL if failed else Verdict.PASS,
+        reason,
+        inputs=("job.json",),
+        outputs=tuple(context.workspace.relative(path) for path in consoles),
+        skipped=tuple(f"{check.name}: {check.reason}" for check in report.skipped),
+        assumed=tuple(room.assumed),
+        facts=facts,
+        details=details,
+    )
+
+
+def _tested(job: BootJob) -> str:
+    return "and tested " if job.commands or job.script else ""
+
+
+def _last_phase(report: Report) -> str:
+    return f"{max(report.phases.values(), default=0.0):.1f} s"

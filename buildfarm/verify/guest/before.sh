@@ -1,0 +1,7 @@
+# before.sh NAME...: what the machine has, and what its distribution offers of these packages.
+export LC_ALL=C
+: >/run/buildfarm-began
+echo '== policy'
+apt-cache policy "$@"
+echo '== installed'
+dpkg-query --show --showformat='${Package} ${Version} ${db:Status-Abbrev}\n'

@@ -1,0 +1,26 @@
+# install.sh alone|all NAME...: install packages as a user would.
+#
+# "alone" first lets apt look at the added archive only, which it reads in a moment: that is enough where nothing but
+# the packages named is to be installed (apt then has no choice to make), and they recommend nothing. Where it is not
+# enough, and for "all", apt sees every archive.
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
+how=$1
+shift
+file=/etc/apt/sources.list.d/buildfarm.sources
+said=/run/buildfarm-apt
+look() { # COMMAND...: apt with the added archive alone
+    command=$1
+    shift
+    "$command" --quiet -o Dir::Etc::SourceList="$file" -o Dir::Etc::SourceParts=- -o Dir::Cache::pkgcache= \
+        -o Dir::Cache::srcpkgcache= "$@"
+}
+if [ "$how" = alone ] && ! look apt-cache show "$@" | grep --quiet '^Recommends:'; then
+    look apt-get --trivial-only -o Dpkg::Use-Pty=0 install "$@" </dev/null >"$said" 2>&1
+    status=$?
+    if ! grep --quiet --extended-regexp '^E: (Trivial Only|Unable to correct|Unable to locate|Unmet dep)' "$said"; then
+        cat "$said"
+        exit $status
+    fi
+    echo '# the archive alone is not enough: apt looks at all archives'
+fi
+exec apt-get --quiet --yes -o Dpkg::Use-Pty=0 install "$@" </dev/null
