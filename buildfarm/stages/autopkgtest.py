@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import shutil
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from buildfarm.build.layers import use_layers
@@ -15,6 +15,7 @@ from buildfarm.build.roots import Root, RootSpec, get_root, require_native, spec
 from buildfarm.errors import FarmTrouble
 from buildfarm.job import AutopkgtestJob
 from buildfarm.stages.build import find_source
+from buildfarm.stages.published import find_published
 from buildfarm.stages.runner import StageContext
 from buildfarm.verdict import Outcome, Verdict
 from buildfarm.verify.autopkgtest import Declared, Plan, RunEnd, judge, plan
@@ -26,15 +27,22 @@ from buildfarm.verify.autopkgtest_run import (
     run_autopkgtest,
     runner_layers,
 )
-from buildfarm.verify.testbeds import APT_DOOR, OverlayTestbed, held_overlay, new_upper, scratch_directory
+from buildfarm.verify.machines import MachineRoom
+from buildfarm.verify.testbeds import (
+    APT_DOOR,
+    MachineTestbed,
+    OverlayTestbed,
+    held_overlay,
+    new_upper,
+    scratch_directory,
+)
 from buildfarm.verify.way_out import way_out
-from ppa_tools.address import parse_address
+from buildfarm.vm.gateway import OWN_HOST
+from buildfarm.vm.machine import Machine, MachineEnded
 
 DISK_BYTES = 8 << 30
 LEAST_S = 60.0
-SOURCES_TIMEOUT_S = 30
-SOURCES_LIMIT_BYTES = 256 << 10
-PROXY = f"http://{APT_DOOR}/"
+PROXY, MACHINE_PROXY = f"http://{APT_DOOR}/", f"http://{OWN_HOST}/"
 LISTED_FILES = 300
 
 
@@ -48,6 +56,7 @@ class Bench:
     root: Root
     spec: RootSpec
     deadline: float
+    assumed: list[str] = field(default_factory=list)
 
     @property
     def left_s(self) -> float:
@@ -60,9 +69,6 @@ def run(context: StageContext) -> Outcome:
     job = context.job.autopkgtest
     if job is None:
         return Outcome(Verdict.SKIPPED, "the recipe asks for no autopkgtest")
-    address = parse_address(context.job.archive)
-    if address.backend != "local":
-        return Outcome(Verdict.SKIPPED, f"{address} is not this farm's archive: Launchpad publishes when it likes")
     tested = _find_tested(context)
     if isinstance(tested, str):
         return Outcome(Verdict.SKIPPED, tested)
@@ -73,7 +79,7 @@ def run(context: StageContext) -> Outcome:
     try:
         return _run(bench)
     except NotThere as gone:
-        return Outcome(Verdict.SKIPPED, f"superseded in {address} meanwhile: {gone}")
+        return Outcome(Verdict.SKIPPED, f"superseded in {context.job.archive} meanwhile: {gone}")
 
 
 def _run(bench: Bench) -> Outcome:
@@ -82,7 +88,7 @@ def _run(bench: Bench) -> Outcome:
         declared = look_into(bench.tested, plain.directories, context.log)
     if not declared.any:
         return Outcome(Verdict.SKIPPED, "the source has no debian/tests, and no Testsuite: autopkgtest-pkg-*")
-    planned = plan(declared, machines=_no_machines(context), internet=bool(context.job.machine.allow))
+    planned = plan(declared, machines=_no_machines(), internet=bool(context.job.machine.allow))
     runs: list[RunEnd] = []
     with runner_layers(bench.root, cache, declared, context.log) as layers:
         if planned.overlay is not None:
@@ -94,43 +100,13 @@ def _run(bench: Bench) -> Outcome:
 
 def _find_tested(context: StageContext) -> Tested | str:
     """What was published; or, in words, why there is nothing to test."""
-    published = context.workspace.read_result("publish", context.target)
-    if published is None:
-        raise FarmTrouble(
-            f"{context.target} is not published",
-            resolution=f"Run `buildfarm stage publish --series {context.series}` in this workspace first.",
-        )
-    if published.verdict is not Verdict.PASS:
-        return f"nothing was published: {published.reason}"
-    packages = {name: version for name, version in published.facts["packages"].items() if "-dbgsym" not in name}
-    if not packages:
-        return f"nothing to install: {published.reason}"
+    published = find_published(context)
+    if isinstance(published, str):
+        return published
     source = find_source(context)
     return Tested(
-        str(published.facts["source"]),
-        str(published.facts["version"]),
-        source.dsc,
-        source.files,
-        _fetch_sources(context),
-        packages,
+        published.source, published.version, source.dsc, source.files, published.sources, published.packages
     )
-
-
-def _fetch_sources(context: StageContext) -> str:
-    """The archive's .sources file, as users get it; raises FarmTrouble."""
-    address = parse_address(context.job.archive)
-    base = f"{context.settings.archive_local_url}/{address.owner}/{address.name}"
-    url = f"{base}/{address.name}-{context.series}.sources"
-    try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=SOURCES_TIMEOUT_S) as reply:
-            text: bytes = reply.read(SOURCES_LIMIT_BYTES)
-    except (urllib.error.URLError, OSError) as error:
-        raise FarmTrouble(
-            f"{url} cannot be had: {error}",
-            resolution="Is the farm up, and the archive a public one? Testbeds are trusted with no one's token.",
-        ) from error
-    return text.decode()
 
 
 @contextlib.contextmanager
@@ -165,7 +141,7 @@ def _in_overlay(bench: Bench, layers: tuple[Path, ...], planned: Plan) -> RunEnd
             where="overlay",
             only=planned.overlay or (),
             without=() if planned.overlay else (*planned.machine, *planned.left_out),
-            environment={"http_proxy": PROXY, "https_proxy": PROXY} if context.job.machine.allow else {},
+            environment=_way(PROXY, context),
             test_timeout_s=bench.job.test_timeout_s,
             timeout_s=bench.left_s,
             out=context.out / "overlay",
@@ -173,12 +149,66 @@ def _in_overlay(bench: Bench, layers: tuple[Path, ...], planned: Plan) -> RunEnd
         )
 
 
-def _no_machines(_context: StageContext) -> str:
-    return "machines are not to be had yet"
+def _no_machines() -> str:
+    """Why tests that need a machine cannot have one here, "" when they can."""
+    return "" if shutil.which("qemu-img") else "this host has no qemu"
 
 
 def _in_machine(bench: Bench, layers: tuple[Path, ...], planned: Plan) -> RunEnd:
-    raise NotImplementedError
+    context = bench.context
+    room = MachineRoom(
+        context.settings,
+        context.job.machine,
+        context.series,
+        context.architecture,
+        context.job.run_id,
+        bench.tested.sources,
+        context.out,
+        context.log,
+        bench.assumed,
+    )
+    numbers = itertools.count(1)
+    gone: list[NotThere] = []
+
+    @contextlib.contextmanager
+    def make() -> Iterator[Machine]:
+        with room.machine(f"tests-{next(numbers)}") as machine:
+            try:
+                prepare(lambda argv, timeout_s: _said(machine, argv, timeout_s), bench.tested, proxy="")
+            except NotThere as error:
+                gone.append(error)
+                raise FarmTrouble(str(error)) from error
+            except MachineEnded as ended:
+                raise FarmTrouble(str(ended), details=machine.evidence().in_words) from ended
+            yield machine
+
+    end = run_autopkgtest(
+        bench.tested,
+        MachineTestbed(make, bench.job.test_timeout_s),
+        layers,
+        where="machine",
+        only=planned.machine,
+        without=(),
+        environment=_way(MACHINE_PROXY, context),
+        unpacked=not planned.builds,
+        test_timeout_s=bench.job.test_timeout_s,
+        timeout_s=bench.left_s,
+        out=context.out / "machine",
+        log=context.log,
+    )
+    if gone:
+        raise gone[0]
+    return end
+
+
+def _said(machine: Machine, argv: Sequence[str], timeout_s: float) -> tuple[int, str]:
+    ran = machine.run(argv, timeout_s=timeout_s)
+    return ran.status, ran.output
+
+
+def _way(proxy: str, context: StageContext) -> dict[str, str]:
+    """For tests that may reach hosts of the recipe's: how."""
+    return {f"{scheme}_proxy": proxy for scheme in ("http", "https")} if context.job.machine.allow else {}
 
 
 def _tell(bench: Bench, declared: Declared, planned: Plan, runs: list[RunEnd]) -> Outcome:
@@ -196,7 +226,7 @@ def _tell(bench: Bench, declared: Declared, planned: Plan, runs: list[RunEnd]) -
     skipped += [f"{run.left_out} files of the {run.where} were not kept" for run in runs if run.left_out]
     if len(files) > LISTED_FILES:
         skipped.append(f"{len(files) - LISTED_FILES} files are kept and not listed")
-    assumed = [bench.root.note] if bench.root.note else []
+    assumed = [*([bench.root.note] if bench.root.note else []), *bench.assumed]
     if declared.generated:
         assumed.append(f"tests made up by autodep8 for {', '.join(declared.generated)}")
     return Outcome(

@@ -18,7 +18,7 @@ from buildfarm.verdict import Verdict
 
 Where = Literal["overlay", "machine"]
 Result = Literal["pass", "fail", "skip", "flaky"]
-Stopped = Literal["", "time", "output", "disk"]
+Stopped = Literal["", "time", "output", "disk", "machine"]
 
 TEST_LIMIT = 500
 NAME_LIMIT = 200
@@ -59,12 +59,14 @@ class Declared:
 class Plan:
     """Which tests run where, and which do not run and why.
 
-    ``overlay`` None means that nothing runs there, () that everything does, without a choice by name.
+    ``overlay`` None means that nothing runs there, () that everything does, without a choice by name. ``builds``:
+    a test in the machine wants the source built there.
     """
 
     overlay: tuple[str, ...] | None
     machine: tuple[str, ...] = ()
     skipped: Mapping[str, str] | None = None
+    builds: bool = False
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -149,10 +151,11 @@ def plan(declared: Declared, *, machines: str = "", internet: bool = False) -> P
             machine.append(test.name)
         else:
             overlay.append(test.name)
+    builds = any("build-needed" in test.restrictions for test in declared.tests if test.name in machine)
     if declared.generated or (overlay and not machine and not skipped):
         # Tests that are generated on the spot have no name to choose by: all run but those that are elsewhere.
-        return Plan((), tuple(machine), skipped)
-    return Plan(tuple(overlay) or None, tuple(machine), skipped)
+        return Plan((), tuple(machine), skipped, builds)
+    return Plan(tuple(overlay) or None, tuple(machine), skipped, builds)
 
 
 def read_summary(
@@ -198,7 +201,7 @@ def judge(runs: Sequence[RunEnd], planned: Plan) -> Judgement:
         named = "; ".join(f"{test.name}: {test.reason or 'failed'}" for test in failed[:SHOWN_FAILURES])
         more = f"; and {len(failed) - SHOWN_FAILURES} more" if len(failed) > SHOWN_FAILURES else ""
         ran = sum(test.result != "skip" for test in tests)
-        stopped = "" if not worst.reason.startswith("the tests were stopped") else f"{worst.reason}; "
+        stopped = f"{worst.reason}; " if any(run.stopped for run in runs) else ""
         return Judgement(Verdict.FAIL, f"{stopped}{len(failed)} of {_counted(ran, 'test')} failed: {named}{more}")
     if worst.verdict is Verdict.SKIPPED and (tests or planned.left_out):
         return Judgement(Verdict.SKIPPED, _nothing_ran(planned, tests))
@@ -229,6 +232,7 @@ def _of_run(run: RunEnd) -> Judgement:
             "time": "the tests were stopped: not done in time (timeout_s)",
             "output": "the tests were stopped: they printed too much",
             "disk": "the tests were stopped: they filled the disk they may use",
+            "machine": f"the tests ended their machine: {run.message}",
         }[run.stopped]
         return Judgement(Verdict.FAIL, reason)
     match run.status:

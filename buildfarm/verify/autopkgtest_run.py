@@ -42,7 +42,7 @@ RUNNER_PACKAGES = ("autopkgtest",)
 GENERATOR_PACKAGES = ("autodep8",)
 INSIDE = Path(__file__).with_name("autopkgtest_inside.py")
 DOOR = "/build/door"
-OUT, PACKED = f"{HOME}/out", f"{HOME}/out.tar"
+OUT, PACKED, UNPACKED = f"{HOME}/out", f"{HOME}/out.tar", f"{HOME}/src"
 OUTPUT_LIMIT_BYTES = 64 << 20
 PACKED_LIMIT_BYTES = 160 << 20
 FILES_LIMIT, FILE_LIMIT_BYTES = 2000, 32 << 20
@@ -167,6 +167,7 @@ def run_autopkgtest(
     only: Sequence[str],
     without: Sequence[str],
     environment: Mapping[str, str],
+    unpacked: bool = False,
     test_timeout_s: int,
     timeout_s: float,
     out: Path,
@@ -174,9 +175,14 @@ def run_autopkgtest(
 ) -> RunEnd:
     """One run of autopkgtest over the tests ``only`` (() is all but those ``without``); its files go to ``out``.
 
+    ``unpacked``: the source is unpacked beside autopkgtest, for testbeds that lack dpkg-source; nothing is built.
     Raises FarmTrouble when its sandbox cannot be had.
     """
-    words = _autopkgtest(tested, testbed.capabilities, only, without, environment, test_timeout_s)
+    subject = f"{UNPACKED}//" if unpacked else f"{TREE}/{tested.dsc.name}"
+    words = _autopkgtest(subject, testbed.capabilities, only, without, environment, test_timeout_s)
+    if unpacked:
+        script = 'dpkg-source --no-check -x "$1" "$2" && shift 2 && exec "$@"'
+        words = ("sh", "-c", script, "sh", f"{TREE}/{tested.dsc.name}", UNPACKED, *words)
     framed = ("python3", "-I", f"{TREE}/{INSIDE.name}", "frame", f"{timeout_s:.0f}", str(OUTPUT_LIMIT_BYTES))
 
     def say(line: str) -> None:
@@ -285,11 +291,11 @@ def _read_end(
     summary, log = _text(out / "summary", SUMMARY_LIMIT_BYTES), _text(out / "log", LOG_LIMIT_BYTES)
     status, told = end.get("status"), end.get("stopped")
     message = read_message(summary) or read_message(log[-8192:])
-    if testbed.broken and testbed.broken != "disk":
-        message = f"the machine ended in a test: {testbed.broken}"
     stopped: Stopped = "time" if told == "time" else "output" if told == "output" else ""
     if testbed.broken == "disk" or DISK_FULL.search(log):
         stopped = "disk"
+    elif testbed.broken:
+        stopped, message = "machine", testbed.broken
     return RunEnd(
         where,
         status if isinstance(status, int) else None,
@@ -309,7 +315,7 @@ def _text(path: Path, limit: int) -> str:
 
 
 def _autopkgtest(
-    tested: Tested,
+    subject: str,
     capabilities: Sequence[str],
     only: Sequence[str],
     without: Sequence[str],
@@ -324,7 +330,7 @@ def _autopkgtest(
         *(f"--test-name={name}" for name in only),
         *(f"--skip-test={name}" for name in without),
         *(f"--env={name}={value}" for name, value in environment.items()),
-        f"{TREE}/{tested.dsc.name}",
+        subject,
         "--",
         f"{TREE}/{INSIDE.name}",
         "server",
