@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import shlex
@@ -105,7 +106,16 @@ def open_directory(parent: Path, key: str) -> Path:
     return making
 
 
-def scratch_place() -> Path:
+@contextlib.contextmanager
+def scratch_directory(making: Path) -> Iterator[Path]:
+    """A directory to unpack in, for who has ``making`` to himself: of one name for it, so that nothing is left for
+    ever, and of another in every cache."""
+    name = hashlib.sha256(str(making.resolve()).encode()).hexdigest()
+    with own_directory(_scratch_place() / f"buildfarm-{name[:40]}") as scratch:
+        yield scratch
+
+
+def _scratch_place() -> Path:
     """Where to unpack for a while: in memory when there is plenty and the mount allows it, else on disk."""
     fit = fast_disk_has_room(unfit=os.ST_NODEV | os.ST_NOEXEC | os.ST_NOSUID)
     return FAST_DISK if fit else Path("/var/tmp")  # noqa: S108 (mmdebstrap makes its own directory there)

@@ -24,7 +24,7 @@ from buildfarm.build.bootstrap import (
     native_architecture,
     own_directory,
     say,
-    scratch_place,
+    scratch_directory,
 )
 from buildfarm.errors import FarmError, FarmTrouble
 from buildfarm.files import read_json, sha256_of, write_json
@@ -140,7 +140,7 @@ def make_root(spec: RootSpec, directory: Path, log: BinaryIO) -> Root:
     require_native(spec.architecture)
     with contextlib.ExitStack() as stack:
         making = stack.enter_context(own_directory(directory / f".making-{spec.key}"))
-        scratch = stack.enter_context(own_directory(scratch_place() / f"buildfarm-root-{spec.key}"))
+        scratch = stack.enter_context(scratch_directory(making))
         tarball = making / "root.tar"
         say(log, f"making a root of {spec.series} for {spec.architecture} (about half a minute)")
         started = time.monotonic()

@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 from buildfarm import process
-from buildfarm.build.bootstrap import open_directory, own_directory, scratch_place
+from buildfarm.build.bootstrap import open_directory
 from buildfarm.build.namespaces import run_as_owner
 from buildfarm.vm.image_recipe import DISK_BYTES
 
@@ -42,18 +42,17 @@ rm times debugfs.log
 """
 
 
-def make_disk(tarball: Path, disk: Path, key: str, epoch_s: int) -> None:
-    """Make of ``tarball`` the qcow2 file ``disk``; raises FarmTrouble."""
+def make_disk(tarball: Path, scratch: Path, disk: Path, key: str, epoch_s: int) -> None:
+    """Make of ``tarball`` the qcow2 file ``disk``; what is in between lies in ``scratch``. Raises FarmTrouble."""
     identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, f"buildfarm:image:{key}"))
-    with own_directory(scratch_place() / f"buildfarm-disk-{key[:32]}") as place:
-        making = open_directory(place, "disk")
-        with tarball.open("rb") as content:
-            run_as_owner(
-                ("sh", "-euc", _SCRIPT, "sh", str(DISK_BYTES), str(epoch_s), identifier, FEATURES),
-                making,
-                timeout_s=DISK_TIMEOUT_S,
-                input_file=content,
-            )
-        # One coroutine: with more the clusters' order in the file is a matter of luck.
-        convert = ("qemu-img", "convert", "-m", "1", "-f", "raw", "-O", "qcow2")
-        process.run((*convert, making / "disk.raw", disk), timeout_s=DISK_TIMEOUT_S, merge_errors=True, check=True)
+    making = open_directory(scratch / "disk", "making")
+    with tarball.open("rb") as content:
+        run_as_owner(
+            ("sh", "-euc", _SCRIPT, "sh", str(DISK_BYTES), str(epoch_s), identifier, FEATURES),
+            making,
+            timeout_s=DISK_TIMEOUT_S,
+            input_file=content,
+        )
+    # One coroutine: with more the clusters' order in the file is a matter of luck.
+    convert = ("qemu-img", "convert", "-m", "1", "-f", "raw", "-O", "qcow2", making / "disk.raw", disk)
+    process.run(convert, timeout_s=DISK_TIMEOUT_S, merge_errors=True, check=True)

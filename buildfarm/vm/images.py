@@ -26,7 +26,7 @@ from buildfarm.build.bootstrap import (
     locked,
     own_directory,
     say,
-    scratch_place,
+    scratch_directory,
 )
 from buildfarm.build.roots import require_native
 from buildfarm.errors import FarmError
@@ -143,7 +143,7 @@ def make_image(spec: ImageSpec, cache: Path, archive: tuple[Release, ...], log: 
     epoch_s = newest_date(archive)
     with contextlib.ExitStack() as stack:
         making = stack.enter_context(own_directory(directory / f".making-{spec.key}"))
-        scratch = stack.enter_context(own_directory(scratch_place() / f"buildfarm-image-{spec.key}"))
+        scratch = stack.enter_context(scratch_directory(making))
         say(log, f"making an image of {spec.series} for {spec.architecture} (about a minute)")
         started = time.monotonic()
         tarball = scratch / "root.tar"
@@ -155,7 +155,7 @@ def make_image(spec: ImageSpec, cache: Path, archive: tuple[Release, ...], log: 
         (made / "vmlinuz").write_bytes(parts.kernel)
         if initrd is not None:
             (made / "initrd").write_bytes(initrd)
-        make_disk(tarball, made / "disk.qcow2", spec.key, epoch_s)
+        make_disk(tarball, scratch, made / "disk.qcow2", spec.key, epoch_s)
         sha256 = sha256_of(made / "disk.qcow2")
         image = Image(
             spec.key,

@@ -23,8 +23,11 @@ else:
     from backports import zstd
 
 BUSYBOX = (Path("/bin/busybox"), Path("/usr/bin/busybox"))
-# What a machine needs to find its disk, and what it has in any case: udev then has no need to look for them.
-MODULES = ("virtio_pci", "virtio_mmio", "virtio_blk", "ext4", "virtio_net", "virtio_console", "virtio_rng")
+# What a machine needs to find its disk; and what it has in any case, so that udev need not look for it.
+MODULES = (
+    *("virtio_pci", "virtio_blk", "ext4"),
+    *("virtio_rng", "virtio_net", "virtio_console", "qemu_fw_cfg", "pvpanic_mmio", "pvpanic_pci", "vmgenid"),
+)
 KERNEL = re.compile(r"\./boot/vmlinu[xz]-(.+)")
 MODULE = re.compile(r"\./(?:usr/)?lib/modules/([^/]+)/(.+)")
 

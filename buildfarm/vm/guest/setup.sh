@@ -16,10 +16,17 @@ mask modprobe@configfs.service modprobe@dm_mod.service modprobe@drm.service modp
     modprobe@fuse.service modprobe@loop.service systemd-modules-load.service systemd-pstore.service
 mask dev-hugepages.mount sys-fs-fuse-connections.mount sys-kernel-config.mount sys-kernel-debug.mount \
     sys-kernel-tracing.mount
-mask systemd-journald-audit.socket systemd-journal-flush.service systemd-network-generator.service \
-    systemd-networkd-wait-online.service systemd-pcrphase.service systemd-pcrphase-sysinit.service \
-    systemd-random-seed.service systemd-remount-fs.service systemd-timesyncd.service systemd-udev-settle.service \
-    systemd-update-utmp.service systemd-update-utmp-runlevel.service
+mask systemd-initctl.socket systemd-journald-audit.socket systemd-journal-flush.service \
+    systemd-network-generator.service systemd-networkd-wait-online.service systemd-pcrphase.service \
+    systemd-pcrphase-sysinit.service systemd-random-seed.service systemd-remount-fs.service \
+    systemd-timesyncd.service systemd-udev-settle.service systemd-update-utmp.service \
+    systemd-update-utmp-runlevel.service
+# The initial RAM disk has made these device nodes.
+mask kmod-static-nodes.service systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup-dev-early.service
+# Nobody is to be kept from logging in until everything is up.
+mask systemd-user-sessions.service
+mkdir -p /etc/tmpfiles.d
+ln -sfn /dev/null /etc/tmpfiles.d/systemd-nologin.conf
 
 mkdir -p /etc/systemd/system-generators
 for name in bless-boot cryptsetup debug getty gpt-auto hibernate-resume integritysetup rc-local run ssh system-update \
@@ -29,6 +36,26 @@ done
 
 ln -sfn /lib/systemd/system/multi-user.target /etc/systemd/system/default.target
 systemctl --quiet enable buildfarm-firstboot.service
+
+# udev looks at the devices that there are, but not at each of 64 text consoles, nor at ACPI's 40; what drivers
+# those would bring the initial RAM disk has loaded. Under emulation each costs it 10 ms.
+mkdir -p /etc/systemd/system/systemd-udev-trigger.service.d /etc/modprobe.d
+cat >/etc/systemd/system/systemd-udev-trigger.service.d/buildfarm.conf <<'EOF'
+[Service]
+ExecStart=
+ExecStart=-udevadm trigger --type=devices --action=add --subsystem-nomatch=tty --subsystem-nomatch=acpi \
+    --subsystem-nomatch=wakeup --subsystem-nomatch=vc --subsystem-nomatch=event_source --subsystem-nomatch=bdi \
+    --subsystem-nomatch=workqueue --subsystem-nomatch=memory --subsystem-nomatch=clockevents --subsystem-nomatch=leds
+ExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=tty --sysname-match=hvc0 \
+    --sysname-match=ttyS0 --sysname-match=ttyAMA0
+EOF
+printf 'blacklist %s\n' ata_generic ata_piix kvm kvm_amd kvm_intel serio_raw >/etc/modprobe.d/buildfarm.conf
+
+# A unit with credentials gets a file system of its own for them; these have no use for any.
+for unit in systemd-sysctl systemd-sysusers systemd-tmpfiles-setup; do
+    mkdir -p "/etc/systemd/system/$unit.service.d"
+    printf '[Service]\nLoadCredential=\n' >"/etc/systemd/system/$unit.service.d/buildfarm.conf"
+done
 
 # A full disk does not silence the journal.
 mkdir -p /etc/systemd/journald.conf.d
