@@ -14,8 +14,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from buildfarm.errors import FarmTrouble, PackageFault
@@ -30,13 +29,11 @@ from buildfarm.verify.guest_reading import (
     read_look,
     read_removal,
 )
+from buildfarm.verify.installing import LOOK_TIMEOUT_S, add_archive, install, run_script
 from buildfarm.vm.callbacks import PHASES
-from buildfarm.vm.machine import GuestRan, Machine, MachineEnded
+from buildfarm.vm.machine import Machine, MachineEnded
 from ppa_tools.debversion import version_key
 
-GUEST = Path(__file__).with_name("guest")
-ONLY_LOOKING = ("before.sh", "look.sh")
-LOOK_TIMEOUT_S = 60.0
 AGENT = "/usr/lib/buildfarm/agent"
 SCRIPT_PLACE = "/run/buildfarm-script"
 CLOCK_SLACK_S = 120
@@ -133,7 +130,7 @@ def verify(work: Verification) -> Report:
 
 
 def _install(work: Verification, machine: Machine) -> Before:
-    before = read_before(_script(work, machine, "before.sh", *work.names).output)
+    before = read_before(run_script(machine, "before.sh", *work.names).output)
     _add_archive(work, machine)
     offered = {name: before.offered[name] for name in work.names if name in before.offered}
     # apt prefers the higher version, wherever it is.
@@ -185,7 +182,7 @@ def _test(work: Verification, machine: Machine, began: float) -> None:
     for told, argv in programs:
         with _checking(work, told, machine):
             left = deadline - time.monotonic()
-            ran = _run(work, machine, argv, max(1.0, left), work.environment)
+            ran = machine.run(argv, timeout_s=max(1.0, left), stdout=work.log, env=work.environment)
             if ran.timed_out:
                 raise PackageFault(
                     f"not done after {ran.duration_s:.0f} s (test_timeout_s {work.job.test_timeout_s})",
@@ -209,7 +206,7 @@ def _reboot(work: Verification, machine: Machine) -> None:
 
 def _purge(work: Verification, machine: Machine, before: Before) -> None:
     with _checking(work, "purge", machine):
-        ran = _script(work, machine, "remove.sh", *work.names, timeout_s=work.job.install_timeout_s)
+        ran = run_script(machine, "remove.sh", *work.names, timeout_s=work.job.install_timeout_s, log=work.log)
         if ran.timed_out:
             raise PackageFault(f"not removed after {ran.duration_s:.0f} s", details=ran.tail())
         if ran.status != 0:
@@ -233,10 +230,10 @@ def _upgrade_from_before(work: Verification) -> None:
         return
     with work.start("upgrade") as machine:
         with _checking(work, f"upgrade from {subject.previous_version}", machine):
-            _script(work, machine, "before.sh", *work.names)
+            run_script(machine, "before.sh", *work.names)
             _add_archive(work, machine)
             _fetch_and_install(work, machine, subject.previous)
-            _apt_install(work, machine, work.names, alone=False)
+            _apt_install(work, machine, work.names)
             _require_versions(work, machine)
         _note_refusals(work, machine)
 
@@ -251,10 +248,10 @@ def _upgrade_from_distribution(work: Verification, before: Before) -> None:
     with work.start("distribution") as machine:
         name, version = next(iter(offered.items()))
         with _checking(work, f"upgrade from the distribution's {name} {version}", machine):
-            _script(work, machine, "before.sh", *work.names)
-            _apt_install(work, machine, tuple(offered), alone=False, ours=False)
+            run_script(machine, "before.sh", *work.names)
+            _apt_install(work, machine, tuple(offered), ours=False)
             _add_archive(work, machine)
-            _apt_install(work, machine, work.names, alone=False)
+            _apt_install(work, machine, work.names)
             _require_versions(work, machine)
         _note_refusals(work, machine)
 
@@ -293,70 +290,23 @@ def _checking(work: Verification, name: str, machine: Machine, *, note_pass: boo
             note(Verdict.PASS, "")
 
 
-def _script(
-    work: Verification, machine: Machine, name: str, *words: str, timeout_s: float = LOOK_TIMEOUT_S
-) -> GuestRan:
-    """Run one of the scripts in guest/; what those that only look say is not for people."""
-    text = (GUEST / name).read_text(encoding="utf-8")
-    log = None if name in ONLY_LOOKING else work.log
-    return machine.run(("sh", "-c", text, name, *words), timeout_s=timeout_s, stdout=log)
-
-
-def _run(
-    work: Verification,
-    machine: Machine,
-    argv: Sequence[str],
-    timeout_s: float,
-    environment: Mapping[str, str] | None = None,
-) -> GuestRan:
-    return machine.run(argv, timeout_s=timeout_s, stdout=work.log, env=environment)
-
-
 def _add_archive(work: Verification, machine: Machine) -> None:
-    ran = _script(work, machine, "add-archive.sh", work.subject.sources, timeout_s=work.job.install_timeout_s)
-    if ran.status != 0:
-        raise FarmTrouble(
-            "apt cannot read the archive",
-            details=ran.tail(),
-            resolution="Is the archive served? It is tried again.",
-        )
+    add_archive(machine, work.subject.sources, work.log, work.job.install_timeout_s)
 
 
 def _apt_install(
-    work: Verification, machine: Machine, names: Sequence[str], *, alone: bool, ours: bool = True
+    work: Verification, machine: Machine, names: Sequence[str], *, alone: bool = False, ours: bool = True
 ) -> None:
-    how = "alone" if alone else "all"
-    limit = work.job.install_timeout_s
-    ran = _script(work, machine, "install.sh", how, *names, timeout_s=limit)
-    if ran.status not in (0, None) and not ran.timed_out:
-        failure = judge_apt(ran.output, ran.status, work.subject.packages)
-        if not failure.ours:  # the image's lists may be older than the mirror
-            work.say("# apt reads all indexes anew")
-            _run(work, machine, ("apt-get", "--quiet", "update"), limit)
-            ran = _script(work, machine, "install.sh", "all", *names, timeout_s=limit)
-    if ran.timed_out:
-        raise PackageFault(
-            f"not installed after {ran.duration_s:.0f} s (install_timeout_s {limit})",
-            details=ran.tail(),
-            resolution="The last lines say where it stood.",
-        )
-    if ran.status != 0:
-        failure = judge_apt(ran.output, ran.status, work.subject.packages)
-        raise replace(failure, ours=failure.ours and ours).as_error(f"{', '.join(names)} cannot be installed")
+    under_test = work.subject.packages if ours else ()
+    install(machine, names, under_test, work.log, alone=alone, timeout_s=work.job.install_timeout_s)
 
 
 def _fetch_and_install(work: Verification, machine: Machine, addresses: Mapping[str, str]) -> None:
     """Install the version before, which no index has any longer, from its files."""
-    limit = work.job.install_timeout_s
-    ran = _script(work, machine, "fetch.sh", *addresses.values(), timeout_s=limit)
+    ran = run_script(machine, "fetch.sh", *addresses.values(), timeout_s=work.job.install_timeout_s, log=work.log)
     if ran.status != 0:
         raise FarmTrouble("the version before cannot be fetched from the archive", details=ran.tail())
-    ran = _script(work, machine, "install.sh", "all", *ran.output.split()[-len(addresses) :], timeout_s=limit)
-    if ran.status != 0:
-        raise FarmTrouble(
-            f"the version before, {work.subject.previous_version}, cannot be installed, so nothing is upgraded",
-            details=ran.tail(),
-        )
+    _apt_install(work, machine, ran.output.split()[-len(addresses) :], ours=False)
 
 
 def _require_versions(work: Verification, machine: Machine) -> None:
@@ -370,7 +320,7 @@ def _require_versions(work: Verification, machine: Machine) -> None:
 
 
 def _look(work: Verification, machine: Machine) -> Look:
-    ran = _script(work, machine, "look.sh", " ".join(work.names), " ".join(work.job.services))
+    ran = run_script(machine, "look.sh", " ".join(work.names), " ".join(work.job.services))
     look = read_look(ran.output)
     if not look.whole:
         raise PackageFault("the machine can no longer be looked at", details=ran.tail())

@@ -18,6 +18,7 @@ from buildfarm.vm.accel import find_accel
 from buildfarm.vm.cloud_image import get_cloud_image
 from buildfarm.vm.images import DAY_S, Image, get_image, image_spec_for
 from buildfarm.vm.machine import Machine
+from buildfarm.vm.pool import socket_path
 from buildfarm.vm.qemu import Hardware
 from buildfarm.vm.starting import Host, MachineOrder, Start, start_machine
 from buildfarm.vm.upstream import read_proxies
@@ -53,9 +54,13 @@ class MachineRoom:
 
         ``name`` tells it from the others of the stage: ``console-NAME.log`` is its console.
         """
-        image, host = self.image(), self.host()
-        rules = self.rules
-        order = MachineOrder(
+        with start_machine(self.order(name, start, boot_timeout_s), self.host()) as machine:
+            yield machine
+
+    def order(self, name: str, start: Start | None = None, boot_timeout_s: float = 180.0) -> MachineOrder:
+        """What is asked for with such a machine; raises as ``image`` does."""
+        image, rules = self.image(), self.rules
+        return MachineOrder(
             name=f"{self.run}-{self.series}-{self.architecture}-{name}"[-NAME_LIMIT:],
             run=self.run,
             image=image,
@@ -65,8 +70,6 @@ class MachineRoom:
             reach=reach(self.archive_sources, self._sources().text, rules.allow),
             boot_timeout_s=boot_timeout_s,
         )
-        with start_machine(order, host) as machine:
-            yield machine
 
     def image(self) -> Image:
         """The image the machines are of; raises FarmTrouble, and UsageError for one that the settings lack."""
@@ -108,7 +111,16 @@ class MachineRoom:
             for note in notes:
                 self._assume(note)
             limit_mib = settings.vm.memory_limit_mib or host_memory_mib() // 2
-            self._host = Host(accel.name, settings.cache, limit_mib, accel.note, proxies, self._say)
+            self._host = Host(
+                accel.name,
+                settings.cache,
+                limit_mib,
+                accel.note,
+                proxies,
+                self._say,
+                settings.vm.backend,
+                socket_path(settings.home),
+            )
         return self._host
 
     def _sources(self) -> AptSources:

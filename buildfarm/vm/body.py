@@ -24,6 +24,7 @@ from buildfarm.vm.qemu import CHANNELS, Descriptors
 
 END_LIMIT_S = 10.0
 NICENESS = 5
+WIRES = 3 + len(CHANNELS)
 # setpriv asks for the signal, sh makes sure that the one who wanted it was still there, and becomes qemu.
 TIED = ("setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", '[ "$PPID" = "$0" ] || exit 125; exec "$@"')
 
@@ -105,7 +106,7 @@ class QemuBody:
 def wired() -> Iterator[tuple[Wires, list[socket.socket]]]:
     """Sockets in pairs: our ends, and qemu's, which are closed after the ``with`` block."""
     ours, theirs = [], []
-    for _ in range(3 + len(CHANNELS)):
+    for _ in range(WIRES):
         one, other = socket.socketpair()
         ours.append(one)
         theirs.append(other)

@@ -173,6 +173,7 @@ class Machine:
         self._ended = threading.Event()
         self._closing = False
         self._wake, self._woken = socket.socketpair()
+        self._stop, self._stopped = socket.socketpair()
         self._replies = bytearray()
         self._shell_sink: Callable[[bytes], None] | None = None
         self._watcher = threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True)
@@ -190,12 +191,15 @@ class Machine:
             wires.shell: self._take_shell,
         }
         with selectors.DefaultSelector() as selector:
+            selector.register(self._stopped, selectors.EVENT_READ)
             for wire in takers:
                 with contextlib.suppress(ValueError):  # closed already
                     selector.register(wire, selectors.EVENT_READ)
-            while not self._closing and selector.get_map():
+            while not self._closing:
                 for key, _ in selector.select(1.0):
                     wire = _socket_of(key)
+                    if wire is self._stopped:
+                        return
                     try:
                         data = wire.recv(65536)
                     except OSError:
@@ -470,12 +474,18 @@ class Machine:
             self._end(Ending("killed", "by its owner"))
         self.body.destroy()
         self._watcher.join(5.0)  # it reads to the console's end
-        self._closing = True
-        self._watcher.join()
+        self.let_go()
         self.body.wires.close()
+
+    def let_go(self) -> None:
+        """Watch it no longer; its body lives on, for another owner. May be called again."""
+        self._closing = True
+        with contextlib.suppress(OSError):
+            self._stop.send(b"x")
+        self._watcher.join()
         self.console.close()
-        self._wake.close()
-        self._woken.close()
+        for one in (self._wake, self._woken, self._stop, self._stopped):
+            one.close()
 
 
 def os_word(word: str) -> bytes:

@@ -23,7 +23,7 @@ def machine_directory(memory_mib: int, limit_mib: int) -> Iterator[Path]:
     Its lock is held by this process: whoever makes the next one removes those whose owner was killed. Raises
     FarmTrouble when none can be had, and when all machines that live would have more than ``limit_mib`` of memory.
     """
-    base = _base()
+    base = base_directory()
     with (base / "lock").open("ab") as making:
         fcntl.flock(making, fcntl.LOCK_EX)
         taken = _sweep(base)
@@ -49,13 +49,14 @@ def machine_directory(memory_mib: int, limit_mib: int) -> Iterator[Path]:
 
 def sweep() -> None:
     """Remove what machines left whose owner was killed."""
-    base = _base()
+    base = base_directory()
     with (base / "lock").open("ab") as making:
         fcntl.flock(making, fcntl.LOCK_EX)
         _sweep(base)
 
 
-def _base() -> Path:
+def base_directory() -> Path:
+    """The directory of all machines' sockets, ours alone; raises FarmTrouble when it is not."""
     base = Path(tempfile.gettempdir()) / f"buildfarm-{os.getuid()}"
     try:
         with contextlib.suppress(FileExistsError):

@@ -16,13 +16,14 @@ from typing import Literal
 
 from buildfarm import process
 from buildfarm.errors import FarmTrouble
-from buildfarm.vm.body import QemuBody, qemu_body
+from buildfarm.vm.body import Body, qemu_body
 from buildfarm.vm.callbacks import Callbacks
 from buildfarm.vm.console import Console
 from buildfarm.vm.gateway import Gateway, GatewayOrder
 from buildfarm.vm.images import Image, in_use
 from buildfarm.vm.machine import Machine, MachineEnded
 from buildfarm.vm.places import machine_directory
+from buildfarm.vm.pool import Ready, borrow
 from buildfarm.vm.qemu import (
     PROGRAMS,
     Accel,
@@ -35,7 +36,7 @@ from buildfarm.vm.qemu import (
     hardware_address,
 )
 from buildfarm.vm.qmp import QmpError
-from buildfarm.vm.snapshot import Snapshot, SnapshotSpec, prepare, put_to_sleep, use_snapshot, wake_from
+from buildfarm.vm.snapshot import SnapshotSpec, prepare, put_to_sleep, use_snapshot, wake_from
 from buildfarm.vm.upstream import Proxies, Reach
 
 Start = Literal["cold", "restored"]
@@ -49,6 +50,8 @@ class Host:
     """The machine that machines run on: how fast it lets them run, where things are kept, its ways out.
 
     ``note`` is what pages say of the acceleration. ``memory_limit_mib`` is what all machines may have together.
+    ``backend`` is ``qemu``, or ``libvirt:URI``: its machines are booted, whatever an order says. ``pool`` is the
+    socket where machines may be ready.
     """
 
     accel: Accel
@@ -57,6 +60,8 @@ class Host:
     note: str = ""
     proxies: Proxies = field(default_factory=Proxies)
     say: Callable[[str], None] = lambda _line: None
+    backend: str = "qemu"
+    pool: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -85,18 +90,20 @@ def start_machine(order: MachineOrder, host: Host) -> Iterator[Machine]:
         if not stack.enter_context(in_use(order.image)):
             raise FarmTrouble(f"the image of {order.image.series} was removed", resolution="It is tried again.")
         callbacks = Callbacks(order.run, order.name)
-        directory = stack.enter_context(machine_directory(order.hardware.memory_mib, host.memory_limit_mib))
-        gateway = GatewayOrder(
+        begin = _restored if order.start == "restored" and host.backend == "qemu" else _cold
+        yield stack.enter_context(begin(order, host, callbacks))
+
+
+def _gateway(order: MachineOrder, host: Host, directory: Path, callbacks: Callbacks) -> Gateway:
+    return Gateway(
+        GatewayOrder(
             directory / "gateway.sock",
             callbacks,
             reach=order.reach,
             proxies=host.proxies,
             cache=host.cache / "downloads",
         )
-        begin = _restored if order.start == "restored" else _cold
-        stack.enter_context(Gateway(gateway))
-        machine = stack.enter_context(begin(order, host, directory, callbacks))
-        yield machine
+    )
 
 
 def _require(order: MachineOrder, host: Host) -> None:
@@ -122,43 +129,74 @@ def _require(order: MachineOrder, host: Host) -> None:
 
 
 @contextlib.contextmanager
-def _cold(order: MachineOrder, host: Host, directory: Path, callbacks: Callbacks) -> Iterator[Machine]:
+def _cold(order: MachineOrder, host: Host, callbacks: Callbacks) -> Iterator[Machine]:
+    began = time.monotonic()
     address = hardware_address(secrets.token_bytes(3))
     token = callbacks.issue("booted")
     credential = _credential("call", token=token, address=address, hostname=host_name(order.name))
     image = order.image
     disk = Disk(image.disk, image.disk_format, image.kernel, image.initrd, image.append, image.firmware)
-    began = time.monotonic()
-    with _machine(order, host, directory, callbacks, "cold", disk, credential, address) as machine:
+    with (
+        machine_directory(order.hardware.memory_mib, host.memory_limit_mib) as directory,
+        _gateway(order, host, directory, callbacks),
+        _machine(order, host, directory, callbacks, "cold", disk, credential, address) as machine,
+    ):
         _await_call(machine, order, began)
         machine.await_answer("HELLO", order.boot_timeout_s)
         yield machine
 
 
 @contextlib.contextmanager
-def _restored(order: MachineOrder, host: Host, directory: Path, callbacks: Callbacks) -> Iterator[Machine]:
-    version = qemu_version(PROGRAMS.get(order.image.architecture, ""))
-    spec = SnapshotSpec(order.image, order.hardware, host.accel, version)
-    with use_snapshot(spec, host.cache, functools.partial(_fall_asleep, order=order, host=host)) as snapshot:
+def _restored(order: MachineOrder, host: Host, callbacks: Callbacks) -> Iterator[Machine]:
+    with contextlib.ExitStack() as stack:
+        lent = borrow(host.pool, snapshot_of(order, host).key) if host.pool is not None else None
+        if lent is not None:
+            stack.enter_context(_gateway(order, host, lent.directory, callbacks))
+            machine = stack.enter_context(as_machine(order, host, lent, callbacks, "restored"))
+            address = lent.address
+        else:
+            address = hardware_address(secrets.token_bytes(3))
+            directory, machine = stack.enter_context(_woken(order, host, callbacks, address))
+            stack.enter_context(_gateway(order, host, directory, callbacks))
         began = time.monotonic()
-        address = hardware_address(secrets.token_bytes(3))
-        with asleep(order, host, directory, callbacks, snapshot, address) as machine:
-            wake_from(machine, snapshot)
-            wake(machine, order.name, address)
-            _await_call(machine, order, began)
-            yield machine
+        wake(machine, order.name, address)
+        _await_call(machine, order, began)
+        yield machine
 
 
 @contextlib.contextmanager
-def asleep(
-    order: MachineOrder, host: Host, directory: Path, callbacks: Callbacks, snapshot: Snapshot, address: str
-) -> Iterator[Machine]:
-    """A qemu that waits for the machine that sleeps; ``address`` is its network card's, should it reboot."""
-    credential = _credential("again", address=address)
-    with _machine(
-        order, host, directory, callbacks, "restored", snapshot.disk, credential, address, snapshot.ram
-    ) as machine:
-        yield machine
+def _woken(order: MachineOrder, host: Host, callbacks: Callbacks, address: str) -> Iterator[tuple[Path, Machine]]:
+    """A machine that slept and waits to be told who it is, and its directory. ``address`` is its network card's,
+    should it reboot."""
+    with (
+        use_snapshot(
+            snapshot_of(order, host), host.cache, functools.partial(_fall_asleep, order=order, host=host)
+        ) as snapshot,
+        machine_directory(order.hardware.memory_mib, host.memory_limit_mib) as directory,
+    ):
+        credential = _credential("again", address=address)
+        with _machine(
+            order, host, directory, callbacks, "restored", snapshot.disk, credential, address, snapshot.ram
+        ) as machine:
+            wake_from(machine, snapshot)
+            yield directory, machine
+
+
+def make_ready(order: MachineOrder, host: Host) -> Ready:
+    """A machine for the pool; raises FarmTrouble."""
+    _require(order, host)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(in_use(order.image))
+        address = hardware_address(secrets.token_bytes(3))
+        directory, machine = stack.enter_context(_woken(order, host, Callbacks(order.run, order.name), address))
+        machine.let_go()
+        return Ready(directory, address, machine.body.wires, stack.pop_all().close, time.monotonic())
+
+
+def snapshot_of(order: MachineOrder, host: Host) -> SnapshotSpec:
+    """The snapshot that a machine is woken from."""
+    program = PROGRAMS.get(order.image.architecture, f"qemu-system-{order.image.architecture}")
+    return SnapshotSpec(order.image, order.hardware, host.accel, qemu_version(program))
 
 
 def wake(machine: Machine, name: str, address: str) -> None:
@@ -235,15 +273,49 @@ def _machine(
                 )
             )
 
-        body = stack.enter_context(
-            qemu_body(make_argv, gateway, SCRATCH, inherited=() if told is None else (told,))
-        )
+        body: Body
+        if host.backend == "qemu":
+            body = stack.enter_context(
+                qemu_body(make_argv, gateway, SCRATCH, inherited=() if told is None else (told,))
+            )
+        else:
+            body = stack.enter_context(_domain(order, host, directory, gateway, disk, credential, address))
         yield stack.enter_context(as_machine(order, host, body, callbacks, start))
+
+
+def _domain(
+    order: MachineOrder,
+    host: Host,
+    directory: Path,
+    gateway: Path,
+    disk: Disk,
+    credential: bytes,
+    address: str,
+) -> contextlib.AbstractContextManager[Body]:
+    """The same by libvirt."""
+    from buildfarm.vm import libvirt  # few hosts have it
+
+    uri = libvirt.uri_of(host.backend)
+    domain = libvirt.Domain(
+        libvirt.domain_name(order.name),
+        order.image.architecture,
+        host.accel,
+        order.hardware,
+        disk,
+        gateway,
+        directory,
+        address,
+        SCRATCH,
+        credentials=directory / "credentials" if credential else None,
+        owner=(os.getuid(), os.getgid()),
+        models=libvirt.security_models(uri, order.image.architecture, host.accel),
+    )
+    return libvirt.libvirt_body(domain, uri, credential)
 
 
 @contextlib.contextmanager
 def as_machine(
-    order: MachineOrder, host: Host, body: QemuBody, callbacks: Callbacks, start: Start
+    order: MachineOrder, host: Host, body: Body, callbacks: Callbacks, start: Start
 ) -> Iterator[Machine]:
     """A body as a Machine, whose console is recorded where the order says."""
     machine = Machine(order.name, body, callbacks, Console(order.console), accel=host.accel, start=start)

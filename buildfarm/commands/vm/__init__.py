@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from buildfarm.commands.vm import image
+from buildfarm.commands.vm import image, pool
+from buildfarm.commands.vm import run as run_machine
 from buildfarm.settings import load_settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments; every action says by ``act`` which function does it."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for module in (image,):
+    for module in (run_machine, image, pool):
         module.configure(actions)
 
 

@@ -1,0 +1,114 @@
+"""Installing in a machine what was published: by apt, from its archive, as a user would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from buildfarm.errors import FarmTrouble, PackageFault
+from buildfarm.verify.guest_reading import Before, Look, judge_apt, read_before, read_look
+from buildfarm.vm.machine import GuestRan, Machine
+from ppa_tools.debversion import version_key
+
+GUEST = Path(__file__).with_name("guest")
+ONLY_LOOKING = ("before.sh", "look.sh")
+LOOK_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is verified: packages and their versions, the archive's .sources file; ``previous`` are addresses of
+    the packages of the version before in that archive, by name, and ``previous_version`` is that version."""
+
+    version: str
+    packages: Mapping[str, str]
+    sources: str
+    previous: Mapping[str, str] = field(default_factory=dict)
+    previous_version: str = ""
+
+
+@dataclass(frozen=True)
+class Installer:
+    """Apt in one machine; ``timeout_s`` is the limit of each installation (``install_timeout_s`` in recipes).
+
+    What is wrong with the packages is a PackageFault, what is wrong elsewhere a FarmTrouble; MachineEnded passes.
+    """
+
+    machine: Machine
+    subject: Subject
+    log: BinaryIO
+    say: Callable[[str], None]
+    timeout_s: float
+
+    def script(self, name: str, *words: str, timeout_s: float = LOOK_TIMEOUT_S) -> GuestRan:
+        """Run one of the scripts in guest/; what those that only look say is not for people."""
+        text = (GUEST / name).read_text(encoding="utf-8")
+        log = None if name in ONLY_LOOKING else self.log
+        return self.machine.run(("sh", "-c", text, name, *words), timeout_s=timeout_s, stdout=log)
+
+    def install(self, names: Sequence[str]) -> Before:
+        """Add the archive, install the packages from it in the very versions that were published; returns what
+        stood before."""
+        before = read_before(self.script("before.sh", *names).output)
+        self.add_archive()
+        offered = {name: before.offered[name] for name in names if name in before.offered}
+        # apt prefers the higher version, wherever it is.
+        hidden = [
+            name
+            for name in offered
+            if version_key(offered[name]) >= version_key(self.subject.packages.get(name, "0"))
+        ]
+        self.apt_install(names, alone=not hidden)
+        look = self.look(names)
+        for name in names:
+            wanted, found = self.subject.packages.get(name, ""), look.versions.get(name, "")
+            if found != wanted:
+                raise PackageFault(
+                    f"{name} {found} was installed, not {wanted}" if found else f"{name} was not installed",
+                    resolution=f"The distribution has {offered[name]}, which apt prefers: give yours a higher version."
+                    if name in hidden
+                    else "Does another package, or a pin, decide the version?",
+                )
+        if look.audit:
+            raise PackageFault("dpkg finds packages that are not installed properly", details=look.audit)
+        return before
+
+    def add_archive(self) -> None:
+        """Let apt know the archive, by its .sources file."""
+        ran = self.script("add-archive.sh", self.subject.sources, timeout_s=self.timeout_s)
+        if ran.status != 0:
+            raise FarmTrouble(
+                "apt cannot read the archive",
+                details=ran.tail(),
+                resolution="Is the archive served? It is tried again.",
+            )
+
+    def apt_install(self, names: Sequence[str], *, alone: bool, ours: bool = True) -> None:
+        """Install packages; ``alone``: the archive may be enough. Not ``ours``: they are the distribution's."""
+        how, limit = "alone" if alone else "all", self.timeout_s
+        ran = self.script("install.sh", how, *names, timeout_s=limit)
+        if ran.status not in (0, None) and not ran.timed_out:
+            failure = judge_apt(ran.output, ran.status, self.subject.packages)
+            if not failure.ours:  # the image's lists may be older than the mirror
+                self.say("# apt reads all indexes anew")
+                self.machine.run(("apt-get", "--quiet", "update"), timeout_s=limit, stdout=self.log)
+                ran = self.script("install.sh", "all", *names, timeout_s=limit)
+        if ran.timed_out:
+            raise PackageFault(
+                f"not installed after {ran.duration_s:.0f} s (install_timeout_s {limit:.0f})",
+                details=ran.tail(),
+                resolution="The last lines say where it stood.",
+            )
+        if ran.status != 0:
+            failure = judge_apt(ran.output, ran.status, self.subject.packages)
+            raise replace(failure, ours=failure.ours and ours).as_error(f"{', '.join(names)} cannot be installed")
+
+    def look(self, names: Sequence[str], services: Sequence[str] = ()) -> Look:
+        """How the machine stands."""
+        ran = self.script("look.sh", " ".join(names), " ".join(services))
+        look = read_look(ran.output)
+        if not look.whole:
+            raise PackageFault("the machine can no longer be looked at", details=ran.tail())
+        return look
