@@ -9,7 +9,7 @@ from pathlib import Path
 
 from buildfarm.job import Job
 from buildfarm.settings import Settings
-from buildfarm.stages import BY_NAME
+from buildfarm.stages import BY_NAME, VERIFYING
 from buildfarm.verdict import StageResult, Verdict
 
 
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the last stage: " + ", ".join(BY_NAME),
     )
     parser.add_argument(
-        "--publish", action="store_true", help="also sign, upload and publish (left out otherwise)"
+        "--publish", action="store_true", help="also sign, upload, publish and promote (left out otherwise)"
     )
     parser.add_argument(
         "--afresh",
@@ -83,12 +83,13 @@ def _recorded_job(settings: Settings, recipe: str, revision: str) -> Job | None:
 
 
 def _left_out(until: str, *, publish: bool) -> tuple[str, ...]:
-    """What is not run although a last stage like this one asks for it."""
+    """What is not run although a last stage like this one asks for it: what is verified must be published."""
     from buildfarm.pipeline.local import LEAVES_THE_WORKSPACE
 
-    if publish or until not in LEAVES_THE_WORKSPACE:
+    if publish or until not in (*LEAVES_THE_WORKSPACE, *VERIFYING):
         return ()
-    return LEAVES_THE_WORKSPACE[: LEAVES_THE_WORKSPACE.index(until) + 1]
+    names = list(BY_NAME)
+    return tuple(name for name in LEAVES_THE_WORKSPACE if names.index(name) <= names.index(until))
 
 
 def summary_line(result: StageResult) -> str:

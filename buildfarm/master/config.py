@@ -164,7 +164,8 @@ def _projects(farm: Farm) -> list[Any]:
         util.Project(
             name=name,
             description=f"{branch.vcs} {redact(branch.location)} {branch.branch}".rstrip()
-            + f" → {recipe.publish}, {', '.join(recipe.series)} on {', '.join(recipe.architectures)}",
+            + f" → {' → '.join(filter(None, (recipe.publish, recipe.promote)))},"
+            + f" {', '.join(recipe.series)} on {', '.join(recipe.architectures)}",
         )
         for name, recipe in sorted(farm.book.recipes.items())
         for branch in (branch_of(recipe),)
