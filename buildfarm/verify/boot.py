@@ -29,7 +29,7 @@ from buildfarm.verify.guest_reading import (
     read_look,
     read_removal,
 )
-from buildfarm.verify.installing import LOOK_TIMEOUT_S, add_archive, install, run_script
+from buildfarm.verify.installing import LOOK_TIMEOUT_S, Installer, Subject
 from buildfarm.vm.callbacks import PHASES
 from buildfarm.vm.machine import Machine, MachineEnded
 from ppa_tools.debversion import version_key
@@ -38,18 +38,6 @@ AGENT = "/usr/lib/buildfarm/agent"
 SCRIPT_PLACE = "/run/buildfarm-script"
 CLOCK_SLACK_S = 120
 START_AGAIN = Callable[[str], AbstractContextManager[Machine]]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is verified: packages and their versions, the archive's .sources file; ``previous`` are addresses of
-    the packages of the version before in that archive, by name, and ``previous_version`` is that version."""
-
-    version: str
-    packages: Mapping[str, str]
-    sources: str
-    previous: Mapping[str, str] = field(default_factory=dict)
-    previous_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +98,7 @@ def verify(work: Verification) -> Report:
     with work.start("install") as machine:
         _phase(work, "booted", began)
         with _checking(work, "install", machine):
-            before = _install(work, machine)
+            before = _apt(work, machine).install(work.names)
         if not work.report.failed:
             _call(work, machine, "installed", began)
             _look_after(work, machine, "state")
@@ -129,34 +117,10 @@ def verify(work: Verification) -> Report:
 # The questions
 
 
-def _install(work: Verification, machine: Machine) -> Before:
-    before = read_before(run_script(machine, "before.sh", *work.names).output)
-    _add_archive(work, machine)
-    offered = {name: before.offered[name] for name in work.names if name in before.offered}
-    # apt prefers the higher version, wherever it is.
-    hidden = [
-        name for name in offered if version_key(offered[name]) >= version_key(work.subject.packages.get(name, "0"))
-    ]
-    _apt_install(work, machine, work.names, alone=not hidden)
-    look = _look(work, machine)
-    for name in work.names:
-        wanted, found = work.subject.packages.get(name, ""), look.versions.get(name, "")
-        if found != wanted:
-            raise PackageFault(
-                f"{name} {found} was installed, not {wanted}" if found else f"{name} was not installed",
-                resolution=f"The distribution has {offered[name]}, which apt prefers: give yours a higher version."
-                if name in hidden
-                else "Does another package, or a pin, decide the version?",
-            )
-    if look.audit:
-        raise PackageFault("dpkg finds packages that are not installed properly", details=look.audit)
-    return before
-
-
 def _look_after(work: Verification, machine: Machine, name: str) -> None:
     """Failed units, core dumps, the clock, and services that have to be up."""
     with _checking(work, name, machine):
-        look = _look(work, machine)
+        look = _apt(work, machine).look(work.names, work.job.services)
         if look.failed_units:
             said = _journal(machine, look.failed_units[0])
             raise PackageFault(f"units failed: {', '.join(look.failed_units)}", details=said)
@@ -230,11 +194,12 @@ def _upgrade_from_before(work: Verification) -> None:
         return
     with work.start("upgrade") as machine:
         with _checking(work, f"upgrade from {subject.previous_version}", machine):
-            run_script(machine, "before.sh", *work.names)
-            _add_archive(work, machine)
-            _fetch_and_install(work, machine, subject.previous)
-            _apt_install(work, machine, work.names)
-            _require_versions(work, machine)
+            apt = _apt(work, machine)
+            apt.script("before.sh", *work.names)
+            apt.add_archive()
+            apt.install_files(tuple(subject.previous.values()))
+            apt.apt_install(work.names, alone=False)
+            apt.require_versions(work.names)
         _note_refusals(work, machine)
 
 
@@ -248,11 +213,12 @@ def _upgrade_from_distribution(work: Verification, before: Before) -> None:
     with work.start("distribution") as machine:
         name, version = next(iter(offered.items()))
         with _checking(work, f"upgrade from the distribution's {name} {version}", machine):
-            run_script(machine, "before.sh", *work.names)
-            _apt_install(work, machine, tuple(offered), ours=False)
-            _add_archive(work, machine)
-            _apt_install(work, machine, work.names)
-            _require_versions(work, machine)
+            apt = _apt(work, machine)
+            apt.script("before.sh", *work.names)
+            apt.apt_install(tuple(offered), alone=False, ours=False)
+            apt.add_archive()
+            apt.apt_install(work.names, alone=False)
+            apt.require_versions(work.names)
         _note_refusals(work, machine)
 
 
@@ -290,41 +256,8 @@ def _checking(work: Verification, name: str, machine: Machine, *, note_pass: boo
             note(Verdict.PASS, "")
 
 
-def _add_archive(work: Verification, machine: Machine) -> None:
-    add_archive(machine, work.subject.sources, work.log, work.job.install_timeout_s)
-
-
-def _apt_install(
-    work: Verification, machine: Machine, names: Sequence[str], *, alone: bool = False, ours: bool = True
-) -> None:
-    under_test = work.subject.packages if ours else ()
-    install(machine, names, under_test, work.log, alone=alone, timeout_s=work.job.install_timeout_s)
-
-
-def _fetch_and_install(work: Verification, machine: Machine, addresses: Mapping[str, str]) -> None:
-    """Install the version before, which no index has any longer, from its files."""
-    ran = run_script(machine, "fetch.sh", *addresses.values(), timeout_s=work.job.install_timeout_s, log=work.log)
-    if ran.status != 0:
-        raise FarmTrouble("the version before cannot be fetched from the archive", details=ran.tail())
-    _apt_install(work, machine, ran.output.split()[-len(addresses) :], ours=False)
-
-
-def _require_versions(work: Verification, machine: Machine) -> None:
-    look = _look(work, machine)
-    for name in work.names:
-        wanted, found = work.subject.packages.get(name, ""), look.versions.get(name, "nothing")
-        if found != wanted:
-            raise PackageFault(f"after the upgrade {name} is {found}, not {wanted}")
-    if look.audit:
-        raise PackageFault("dpkg finds packages that are not installed properly", details=look.audit)
-
-
-def _look(work: Verification, machine: Machine) -> Look:
-    ran = run_script(machine, "look.sh", " ".join(work.names), " ".join(work.job.services))
-    look = read_look(ran.output)
-    if not look.whole:
-        raise PackageFault("the machine can no longer be looked at", details=ran.tail())
-    return look
+def _apt(work: Verification, machine: Machine) -> Installer:
+    return Installer(machine, work.subject, work.log, work.say, work.job.install_timeout_s)
 
 
 def _journal(machine: Machine, unit: str) -> str:

@@ -61,19 +61,30 @@ class Installer:
             if version_key(offered[name]) >= version_key(self.subject.packages.get(name, "0"))
         ]
         self.apt_install(names, alone=not hidden)
+        self.require_versions(
+            names, {name: f"The distribution has {offered[name]}, which apt prefers." for name in hidden}
+        )
+        return before
+
+    def require_versions(self, names: Sequence[str], hints: Mapping[str, str] | None = None) -> None:
+        """Make sure that what was published is what is installed; ``hints`` say what to do, by package."""
         look = self.look(names)
         for name in names:
             wanted, found = self.subject.packages.get(name, ""), look.versions.get(name, "")
             if found != wanted:
                 raise PackageFault(
                     f"{name} {found} was installed, not {wanted}" if found else f"{name} was not installed",
-                    resolution=f"The distribution has {offered[name]}, which apt prefers: give yours a higher version."
-                    if name in hidden
-                    else "Does another package, or a pin, decide the version?",
+                    resolution=(hints or {}).get(name, "Does another package, or a pin, decide the version?"),
                 )
         if look.audit:
             raise PackageFault("dpkg finds packages that are not installed properly", details=look.audit)
-        return before
+
+    def install_files(self, addresses: Sequence[str]) -> None:
+        """Install packages that no index has any longer, from their addresses; raises FarmTrouble."""
+        ran = self.script("fetch.sh", *addresses, timeout_s=self.timeout_s)
+        if ran.status != 0:
+            raise FarmTrouble("the packages cannot be fetched from the archive", details=ran.tail())
+        self.apt_install(ran.output.split()[-len(addresses) :], alone=False, ours=False)
 
     def add_archive(self) -> None:
         """Let apt know the archive, by its .sources file."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DETACH = b"\x1d"  # Ctrl-], as telnet and virsh have it
 SOURCES_LIMIT_BYTES = 256 << 10
 DEFAULT_HOLD_S = 1800
+INSTALL_TIMEOUT_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="when something fails, hold the machine for a look: a shell at a terminal; it is given back after "
         f"this time (default: {DEFAULT_HOLD_S})",
     )
-    parser.add_argument("command", nargs="*", help="a command to run in it, after --")
+    parser.add_argument("words", nargs="*", metavar="COMMAND", help="a command to run in it, after --")
     parser.set_defaults(act=run)
 
 
@@ -129,8 +130,8 @@ def _use(room: MachineRoom, wanted: list[Wanted], sources: dict[str, str], args:
         _say(f"booted after {time.monotonic() - began:.1f} s ({machine.start})")
         try:
             status = _install(machine, wanted, sources)
-            if status == 0 and args.command:
-                ran = machine.run(args.command, timeout_s=24 * 3600, stdout=sys.stdout.buffer)
+            if status == 0 and args.words:
+                ran = machine.run(args.words, timeout_s=24 * 3600, stdout=sys.stdout.buffer)
                 status = ran.status
             if args.shell and (status == 0 or not args.keep_failed):
                 _shell(machine)
@@ -144,17 +145,18 @@ def _use(room: MachineRoom, wanted: list[Wanted], sources: dict[str, str], args:
 
 
 def _install(machine: Machine, wanted: list[Wanted], sources: dict[str, str]) -> int:
-    from buildfarm.verify.installing import add_archive, install
+    from buildfarm.verify.installing import Installer, Subject
 
-    for archive, text in sources.items():
-        _say(f"# apt update, with {archive}")
-        add_archive(machine, text, sys.stderr.buffer)
     words = [f"{one.package}={one.version}" if one.version else one.package for one in wanted]
-    if not words:
-        return 0
-    _say(f"# apt install {' '.join(words)}")
+    packages = {one.package: one.version for one in wanted}
     try:
-        install(machine, words, {one.package for one in wanted}, sys.stderr.buffer)
+        for archive, text in sources.items():
+            _say(f"# apt update, with {archive}")
+            apt = Installer(machine, Subject("", packages, text), sys.stderr.buffer, _say, INSTALL_TIMEOUT_S)
+            apt.add_archive()
+        if words:
+            _say(f"# apt install {' '.join(words)}")
+            apt.apt_install(words, alone=False)
     except PackageFault as fault:
         _say(str(fault))
         return 1
