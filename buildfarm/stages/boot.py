@@ -10,7 +10,8 @@ from buildfarm.job import BootJob
 from buildfarm.stages.published import Published, find_published, find_version_before
 from buildfarm.stages.runner import StageContext
 from buildfarm.verdict import Outcome, Verdict
-from buildfarm.verify.boot import Report, Subject, Verification, verify
+from buildfarm.verify.boot import Report, Verification, verify
+from buildfarm.verify.installing import Subject
 from buildfarm.verify.machines import MachineRoom
 
 PROXY = "http://10.0.2.100/"

@@ -23,16 +23,12 @@ from buildfarm.verdict import Verdict
 from buildfarm.verify.guest_reading import (
     LEFT_SHOWN,
     Before,
-    Look,
     judge_apt,
-    read_before,
-    read_look,
     read_removal,
 )
 from buildfarm.verify.installing import LOOK_TIMEOUT_S, Installer, Subject
 from buildfarm.vm.callbacks import PHASES
 from buildfarm.vm.machine import Machine, MachineEnded
-from ppa_tools.debversion import version_key
 
 AGENT = "/usr/lib/buildfarm/agent"
 SCRIPT_PLACE = "/run/buildfarm-script"
@@ -170,7 +166,7 @@ def _reboot(work: Verification, machine: Machine) -> None:
 
 def _purge(work: Verification, machine: Machine, before: Before) -> None:
     with _checking(work, "purge", machine):
-        ran = run_script(machine, "remove.sh", *work.names, timeout_s=work.job.install_timeout_s, log=work.log)
+        ran = _apt(work, machine).script("remove.sh", *work.names, timeout_s=work.job.install_timeout_s)
         if ran.timed_out:
             raise PackageFault(f"not removed after {ran.duration_s:.0f} s", details=ran.tail())
         if ran.status != 0:
