@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from buildfarm.build.apt_sources import AptSources, find_sources, read_host
-from buildfarm.errors import UsageError
+from buildfarm.errors import FarmTrouble, UsageError
 from buildfarm.job import MachineRules
 from buildfarm.settings import Settings
 from buildfarm.verify.way_out import reach
 from buildfarm.vm.accel import find_accel
+from buildfarm.vm.callbacks import Callbacks
 from buildfarm.vm.cloud_image import get_cloud_image
+from buildfarm.vm.image_recipe import DISK_BYTES
 from buildfarm.vm.images import DAY_S, Image, get_image, image_spec_for
-from buildfarm.vm.machine import Machine
+from buildfarm.vm.machine import Machine, MachineEnded
+from buildfarm.vm.plugging import grow_disk
 from buildfarm.vm.pool import socket_path
 from buildfarm.vm.qemu import Hardware
 from buildfarm.vm.starting import Host, MachineOrder, Start, start_machine
@@ -31,7 +34,8 @@ class MachineRoom:
     """Where the machines of one stage come from.
 
     ``archive_sources`` are apt's source files of what may be reached beside the series' own mirrors. ``out`` gets
-    a recording of every console. ``assumed`` is what a page should say: emulation, an old image.
+    a recording of every console. ``assumed`` is what a page should say: emulation, an old image. ``tools`` are
+    packages that the farm itself wants in its image; an image from elsewhere has what it has.
     """
 
     settings: Settings
@@ -43,19 +47,40 @@ class MachineRoom:
     out: Path
     log: BinaryIO
     assumed: list[str] = field(default_factory=list)
+    tools: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._image: Image | None = None
         self._host: Host | None = None
 
     @contextlib.contextmanager
-    def machine(self, name: str, start: Start | None = None, boot_timeout_s: float = 180.0) -> Iterator[Machine]:
+    def machine(
+        self,
+        name: str,
+        start: Start | None = None,
+        boot_timeout_s: float = 180.0,
+        nested: tuple[Callbacks, ...] = (),
+    ) -> Iterator[Machine]:
         """A machine that has booted and called, for the ``with`` block; raises FarmTrouble when none can be had.
 
-        ``name`` tells it from the others of the stage: ``console-NAME.log`` is its console.
+        ``name`` tells it from the others of the stage: ``console-NAME.log`` is its console. ``nested`` are the
+        machines that will be booted inside it.
         """
-        with start_machine(self.order(name, start, boot_timeout_s), self.host()) as machine:
+        order = replace(self.order(name, start, boot_timeout_s), nested=nested)
+        with start_machine(order, self.host()) as machine:
+            self._give_disk(machine)
             yield machine
+
+    def _give_disk(self, machine: Machine) -> None:
+        if self.rules.disk_gib << 30 <= DISK_BYTES:
+            return
+        if self.image().kind == "cloud":
+            self._assume("machine: disk_gib is for the farm's own images: a given one stays as large as it is")
+            return
+        try:
+            grow_disk(machine, self.rules.disk_gib)
+        except MachineEnded as error:
+            raise FarmTrouble(f"the machine ended as its disk grew: {error.ending.in_words}") from error
 
     def order(self, name: str, start: Start | None = None, boot_timeout_s: float = 180.0) -> MachineOrder:
         """What is asked for with such a machine; raises as ``image`` does."""
@@ -81,7 +106,7 @@ class MachineRoom:
     def _find_image(self) -> Image:
         settings, name = self.settings, self.rules.image
         if not name:
-            spec = image_spec_for(settings, self.series, self.architecture)
+            spec = image_spec_for(settings, self.series, self.architecture, self.tools)
             max_age_s = settings.vm.image_max_age_days * DAY_S
             return get_image(spec, settings.cache, self.log, max_age_s=max_age_s)
         given = settings.vm.images.get(name)

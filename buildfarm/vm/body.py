@@ -121,10 +121,10 @@ def wired() -> Iterator[tuple[Wires, list[socket.socket]]]:
             other.close()
 
 
-def descriptors_of(theirs: Sequence[socket.socket], lan: int | None = None) -> Descriptors:
+def descriptors_of(theirs: Sequence[socket.socket]) -> Descriptors:
     """The numbers under which qemu inherits its ends."""
     qmp, console, shell, *channels = (one.fileno() for one in theirs)
-    return Descriptors(qmp, console, shell, dict(zip(CHANNELS, channels, strict=True)), lan)
+    return Descriptors(qmp, console, shell, dict(zip(CHANNELS, channels, strict=True)))
 
 
 @contextlib.contextmanager
@@ -133,7 +133,6 @@ def qemu_body(
     gateway: Path,
     scratch: Path,
     *,
-    lan: int | None = None,
     inherited: Sequence[int] = (),
 ) -> Iterator[QemuBody]:
     """Start qemu with what ``make_argv`` makes of its descriptors; it is gone after the ``with`` block.
@@ -145,8 +144,8 @@ def qemu_body(
     with contextlib.ExitStack() as stack:
         errors = stack.enter_context(tempfile.TemporaryFile())
         with wired() as (wires, theirs):
-            argv = make_argv(descriptors_of(theirs, lan))
-            fds = [one.fileno() for one in theirs] + list(inherited) + ([lan] if lan is not None else [])
+            argv = make_argv(descriptors_of(theirs))
+            fds = [one.fileno() for one in theirs] + list(inherited)
             try:
                 process = subprocess.Popen(
                     ["nice", "-n", str(NICENESS), *TIED, str(os.getpid()), *argv],

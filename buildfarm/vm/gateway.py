@@ -53,7 +53,8 @@ class GatewayOrder:
     ``reach`` is what its proxy lets through, ``proxies`` the host's own ways out. ``cache`` is a directory that
     gateways may share, None for no cache. ``tcp`` serves on a free port of 127.0.0.1 as well. ``own`` is how the
     guest calls the gateway: a request to it that went through a proxy setting is answered here, too. ``hint``
-    ends a refusal; ``{target}`` stands for the host and port.
+    ends a refusal; ``{target}`` stands for the host and port. ``nested`` are machines inside the machine, whose
+    calls come this way, too, and say which machine's they are.
     """
 
     socket_path: Path
@@ -69,6 +70,7 @@ class GatewayOrder:
     connections: int = CONNECTIONS
     patience: Patience = field(default_factory=Patience)
     hint: str = HINT
+    nested: tuple[Callbacks, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -278,7 +280,8 @@ class Gateway:
         if room == "firstboot" and len(rest) == 1:
             note = await self._read_body(client, request)
             run, machine = request.value("x-buildfarm-run"), request.value("x-buildfarm-machine")
-            answer = self.order.callbacks.offer(rest[0], _bearer(request), note, run=run, machine=machine)
+            callbacks = next((one for one in self.order.nested if one.machine == machine), self.order.callbacks)
+            answer = callbacks.offer(rest[0], _bearer(request), note, run=run, machine=machine)
             return answer.status, answer.text + "\n"
         if room == "phone-home" and len(rest) == 1:
             answer = self.order.callbacks.offer(

@@ -41,14 +41,12 @@ class Disk:
 
 @dataclass(frozen=True)
 class Descriptors:
-    """The numbers of the sockets that qemu inherits: QMP, the console, the shell, one for each channel; for
-    a machine among several, their common network's."""
+    """The numbers of the sockets that qemu inherits: QMP, the console, the shell, one for each channel."""
 
     qmp: int
     console: int
     shell: int
     channels: Mapping[str, int]
-    lan: int | None = None
 
 
 @dataclass(frozen=True)
@@ -158,16 +156,12 @@ def _network(build: Build) -> list[str]:
     # qemu splits the command at blanks, as a shell would, and runs no shell.
     forward = f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -U {escape(_quoted(str(build.gateway)))}"
     address = f",mac={build.address}" if build.address else ""
-    words = [
+    return [
         "-netdev",
         f"user,id=net,restrict=on,ipv6=off,{forward}",
         "-device",
         f"virtio-net-pci,netdev=net,romfile={address}",
     ]
-    if build.descriptors.lan is not None:
-        words += ["-netdev", f"socket,id=lan,fd={build.descriptors.lan}"]
-        words += ["-device", f"virtio-net-pci,netdev=lan,romfile=,mac=52:54:01{build.address[8:]}"]
-    return words
 
 
 def _wires(fds: Descriptors) -> list[str]:

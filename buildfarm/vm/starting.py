@@ -67,7 +67,8 @@ class Host:
 @dataclass(frozen=True)
 class MachineOrder:
     """A machine that is wanted: for which run, of which image, what it has and may reach, how it starts, where its
-    console is recorded, and how long it may take to its first call."""
+    console is recorded, and how long it may take to its first call. ``nested`` are machines to be booted
+    inside it, whose calls come by its gateway."""
 
     name: str
     run: str
@@ -77,6 +78,7 @@ class MachineOrder:
     start: Start = "restored"
     reach: Reach = field(default_factory=Reach)
     boot_timeout_s: float = BOOT_LIMIT_S
+    nested: tuple[Callbacks, ...] = ()
 
 
 @contextlib.contextmanager
@@ -102,6 +104,7 @@ def _gateway(order: MachineOrder, host: Host, directory: Path, callbacks: Callba
             reach=order.reach,
             proxies=host.proxies,
             cache=host.cache / "downloads",
+            nested=order.nested,
         )
     )
 

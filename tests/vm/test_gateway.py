@@ -123,6 +123,23 @@ def test_a_call_names_its_run_and_machine(open_gateway: OpenGateway) -> None:
     assert named("m") == 200
 
 
+def test_a_machine_inside_the_machine_calls_by_the_same_way(open_gateway: OpenGateway) -> None:
+    outer, inner = Callbacks("r", "outer"), Callbacks("r", "inner")
+    gateway = open_gateway(outer, nested=(inner,))
+    token = inner.issue("booted")
+
+    def call_as(machine: str) -> int:
+        headers = ["-H", f"Authorization: Bearer {token}", "-H", f"X-Buildfarm-Machine: {machine}"]
+        return curl(gateway, *headers, "--data-binary", "", "http://gateway/firstboot/booted")[0]
+
+    assert call_as("outer") == 403
+    assert call_as("another") == 403
+    assert call_as("inner") == 200
+    assert call_as("inner") == 409
+    assert [one.phase for one in inner.calls] == ["booted"]
+    assert (len(outer.calls), len(outer.refusals), len(inner.refusals)) == (0, 2, 1)
+
+
 def test_a_call_wakes_who_waits(open_gateway: OpenGateway) -> None:
     callbacks = Callbacks("r", "m")
     gateway = open_gateway(callbacks)
