@@ -36,6 +36,7 @@ from buildfarm.trunk.location import reaching_environment
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0
 PORT_LIMIT_S = 10.0
+MACHINES = "machines"  # the part that keeps machines ready
 
 # `buildbot upgrade-master` knows a master's directory by the application's name, and reads `configfile`.
 MASTER_TAC = """\
@@ -136,12 +137,13 @@ class Living:
 
 def part_names(farm: Farm) -> tuple[str, ...]:
     """The parts in the order they start."""
-    return ("archive", farm.signer, "master", *farm.build_workers)
+    pool = (MACHINES,) if farm.settings.vm.ready else ()
+    return ("archive", farm.signer, "master", *pool, *farm.build_workers)
 
 
 def running_parts(settings: Settings) -> tuple[str, ...]:
     """The parts that run, in the order they start; also those that the settings no longer ask for."""
-    first = ("archive", "signer", "master")
+    first = ("archive", "signer", "master", MACHINES)
     names = [path.stem for path in (settings.home / "run").glob("*.json")]
     order = {name: (first.index(name) if name in first else len(first), len(name), name) for name in names}
     return tuple(name for name in sorted(names, key=order.__getitem__) if living(settings, name) is not None)
@@ -162,6 +164,8 @@ def be_part(farm: Farm, name: str) -> NoReturn:
     settings.logs.mkdir(parents=True, exist_ok=True)
     if name == "archive":
         argv = [sys.executable, "-m", "buildfarm", "archive", "serve"]
+    elif name == MACHINES:
+        argv = [sys.executable, "-m", "buildfarm", "vm", "pool"]
     elif name == "master":
         argv = _twistd(_prepare_master(farm))
     else:
@@ -395,6 +399,10 @@ def answers(farm: Farm, name: str) -> bool:
         return _get(settings.archive_local_url + "/") is not None
     if name == "master":
         return _get(f"{settings.web_local_url}/api/v2/application.spec") is not None
+    if name == MACHINES:
+        from buildfarm.vm.pool import socket_path
+
+        return socket_path(settings.home).is_socket()
     text = _get(f"{settings.web_local_url}/api/v2/workers?name={name}")
     return text is not None and any(worker["connected_to"] for worker in json.loads(text)["workers"])
 

@@ -22,7 +22,7 @@ fi
 
 # The units hide some of these from some parts, so they must be there before the first start.
 install -d -o buildfarm -g buildfarm -m 0755 "$home"
-for directory in archive keys master secrets; do
+for directory in archive keys master secrets tmp; do
     install -d -o buildfarm -g buildfarm -m 0700 "$home/$directory"
 done
 for name in admin signer; do

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from buildfarm.errors import PackageFault
 from buildfarm.files import is_inside
 from buildfarm.job import BootJob
-from buildfarm.stages.published import Published, find_published, find_version_before
+from buildfarm.stages.published import Published, find_published, find_version_before, superseded_by
 from buildfarm.stages.runner import StageContext
 from buildfarm.verdict import Outcome, Verdict
 from buildfarm.verify.boot import Report, Verification, verify
@@ -32,6 +32,8 @@ def run(context: StageContext) -> Outcome:
             where="boot: packages",
             resolution=f"It made {', '.join(sorted(published.packages))}.",
         )
+    if newer := superseded_by(context, published):
+        return Outcome(Verdict.SKIPPED, f"superseded by {newer}, which apt takes")
     rules = context.job.machine
     room = MachineRoom(
         context.settings,
@@ -55,6 +57,8 @@ def run(context: StageContext) -> Outcome:
             {"http_proxy": PROXY, "https_proxy": PROXY} if rules.allow else {},
         )
     )
+    if report.failed and (newer := superseded_by(context, published)):
+        return Outcome(Verdict.SKIPPED, f"superseded by {newer} meanwhile")
     return _tell(context, job, published, room, report)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from buildfarm.errors import FarmTrouble
 from buildfarm.stages.runner import StageContext
@@ -71,6 +72,27 @@ def fetch_sources(context: StageContext) -> str:
     return text.decode()
 
 
+def superseded_by(context: StageContext, published: Published) -> str:
+    """The version that has taken this one's place in the archive meanwhile, or ""; raises FarmTrouble."""
+    rows = _publications(context, published.source)
+    newer = [
+        row["version"]
+        for row in rows
+        if row["status"] in ("Pending", "Published")
+        and row["binaries"]
+        and version_key(row["version"]) > version_key(published.version)
+    ]
+    return max(newer, key=version_key, default="")
+
+
+def _publications(context: StageContext, source: str) -> Sequence[Mapping[str, Any]]:
+    client = UploadClient(context.settings.archive_local_url)
+    try:
+        return client.publications(parse_address(context.job.archive), context.series, source)
+    except ArchiveError as error:
+        raise FarmTrouble(str(error), resolution="Is the farm up? `buildfarm status` tells what runs.") from error
+
+
 @dataclass(frozen=True)
 class VersionBefore:
     """The version that stood in the archive before this one, and the addresses of its packages, by name; an
@@ -83,14 +105,9 @@ class VersionBefore:
 def find_version_before(context: StageContext, published: Published) -> VersionBefore:
     """What users of the archive have installed until now; raises FarmTrouble."""
     address = parse_address(context.job.archive)
-    client = UploadClient(context.settings.archive_local_url)
-    try:
-        rows = client.publications(address, context.series, published.source)
-    except ArchiveError as error:
-        raise FarmTrouble(str(error), resolution="Is the farm up? `buildfarm status` tells what runs.") from error
     older = [
         row
-        for row in rows
+        for row in _publications(context, published.source)
         if row["binaries"] and version_key(row["version"]) < version_key(published.version) and row["built_on"]
     ]
     if not older:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from buildfarm.errors import FarmError
 from buildfarm.vm.body import WIRES, Wires
-from buildfarm.vm.places import base_directory
+from buildfarm.vm.places import SOCKET_PATH_LIMIT, base_directory
 
 LINE_LIMIT_BYTES = 4096
 ASK_LIMIT_S = 5.0
@@ -60,6 +60,8 @@ class Kind:
 
 def socket_path(home: Path) -> Path:
     """Where the pool of the farm in ``home`` listens."""
+    if len(os.fsencode(near := home.resolve() / "run" / "machines.sock")) <= SOCKET_PATH_LIMIT:
+        return near
     name = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:12]
     return base_directory() / f"pool-{name}.sock"
 
@@ -203,6 +205,7 @@ class Pool:
 
 @contextlib.contextmanager
 def _listen(path: Path) -> Iterator[socket.socket]:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
