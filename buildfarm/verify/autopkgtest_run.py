@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -42,6 +42,7 @@ RUNNER_PACKAGES = ("autopkgtest",)
 GENERATOR_PACKAGES = ("autodep8",)
 INSIDE = Path(__file__).with_name("autopkgtest_inside.py")
 DOOR = "/build/door"
+BEFORE = "/srv/before"
 OUT, PACKED, UNPACKED = f"{HOME}/out", f"{HOME}/out.tar", f"{HOME}/src"
 OUTPUT_LIMIT_BYTES = 64 << 20
 PACKED_LIMIT_BYTES = 160 << 20
@@ -63,7 +64,8 @@ VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~:-]*")
 class Tested:
     """What is tested: the source package's files, and the binaries it was published with, by name and version.
 
-    ``sources`` is the archive's .sources file, as users get it.
+    ``sources`` is the archive's .sources file, as users get it. ``before`` are URLs of the ``packages`` when the
+    archive does not list them any more: an earlier version.
     """
 
     name: str
@@ -72,6 +74,28 @@ class Tested:
     files: tuple[Path, ...]
     sources: str
     packages: Mapping[str, str]
+    before: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Order:
+    """One run of autopkgtest: how long each test and all together may take, where its files and its log go.
+
+    It is over the tests ``only`` (() is all) but those ``without``. ``unpacked``: the source is unpacked beside
+    autopkgtest, for testbeds that lack dpkg-source; nothing can be built. ``dependent`` is another source, whose
+    tests the testbed's apt fetches.
+    """
+
+    test_timeout_s: int
+    timeout_s: float
+    out: Path
+    log: BinaryIO
+    where: Where = "overlay"
+    only: Sequence[str] = ()
+    without: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    unpacked: bool = False
+    dependent: str = ""
 
 
 class NotThere(Exception):
@@ -137,8 +161,9 @@ def prepare(run: Run, tested: Tested, proxy: str) -> None:
         for name, version in sorted(tested.packages.items())
         if NAME.fullmatch(name) and VERSION.fullmatch(version)
     ]
+    sources = re.sub("^Types: deb$", "Types: deb deb-src", tested.sources, flags=re.MULTILINE)
     files = {
-        "/etc/apt/sources.list.d/archive.sources": tested.sources,
+        "/etc/apt/sources.list.d/archive.sources": sources,
         "/etc/apt/preferences.d/tested": "\n".join(pins),
         "/etc/apt/apt.conf.d/zz-no-translations": 'Acquire::Languages "none";\n',
     }
@@ -148,6 +173,8 @@ def prepare(run: Run, tested: Tested, proxy: str) -> None:
     for path, text in files.items():
         _must(run, ["sh", "-c", 'printf %s "$1" >"$2"', "sh", text, path])
     _must(run, ["sh", "-c", "id tester >/dev/null 2>&1 || useradd --create-home --shell /bin/bash tester"])
+    if tested.before:
+        _fetch_before(run, tested.before)
     update = ["apt-get", "-q", "-o", "Acquire::Retries=2", "update", "--error-on=any"]
     _must(run, update, UPDATE_TIMEOUT_S, "apt-get update failed in the testbed")
     for name, version in tested.packages.items():
@@ -158,55 +185,43 @@ def prepare(run: Run, tested: Tested, proxy: str) -> None:
             raise NotThere(f"apt offers {offered} of {name}, not {version}")
 
 
-def run_autopkgtest(
-    tested: Tested,
-    testbed: Testbed,
-    layers: Sequence[Path],
-    *,
-    where: Where,
-    only: Sequence[str],
-    without: Sequence[str],
-    environment: Mapping[str, str],
-    unpacked: bool = False,
-    test_timeout_s: int,
-    timeout_s: float,
-    out: Path,
-    log: BinaryIO,
-) -> RunEnd:
-    """One run of autopkgtest over the tests ``only`` (() is all but those ``without``); its files go to ``out``.
+def _fetch_before(run: Run, urls: Sequence[str]) -> None:
+    """Give a testbed packages that its archive lists no longer, in a repository of its own."""
+    _must(run, ["mkdir", "-p", BEFORE])
+    for url in urls:
+        target = f"{BEFORE}/{url.rpartition('/')[2]}"
+        _must(run, ["/usr/lib/apt/apt-helper", "download-file", url, target], UPDATE_TIMEOUT_S)
+    _must(run, ["sh", "-c", 'cd "$1" && dpkg-scanpackages --multiversion . >Packages', "sh", BEFORE])
+    text = f"Types: deb\nURIs: file:{BEFORE}\nSuites: ./\nTrusted: yes\n"
+    _must(run, ["sh", "-c", 'printf %s "$1" >"$2"', "sh", text, "/etc/apt/sources.list.d/before.sources"])
 
-    ``unpacked``: the source is unpacked beside autopkgtest, for testbeds that lack dpkg-source; nothing is built.
-    Raises FarmTrouble when its sandbox cannot be had.
-    """
-    subject = f"{UNPACKED}//" if unpacked else f"{TREE}/{tested.dsc.name}"
-    words = _autopkgtest(subject, testbed.capabilities, only, without, environment, test_timeout_s)
-    if unpacked:
-        script = 'dpkg-source --no-check -x "$1" "$2" && shift 2 && exec "$@"'
-        words = ("sh", "-c", script, "sh", f"{TREE}/{tested.dsc.name}", UNPACKED, *words)
-    framed = ("python3", "-I", f"{TREE}/{INSIDE.name}", "frame", f"{timeout_s:.0f}", str(OUTPUT_LIMIT_BYTES))
+
+def run_autopkgtest(tested: Tested, testbed: Testbed, layers: Sequence[Path], order: Order) -> RunEnd:
+    """One run of autopkgtest, itself in a sandbox of ``layers``; raises FarmTrouble when that cannot be had."""
+    framed = ("python3", "-I", f"{TREE}/{INSIDE.name}", "frame", f"{order.timeout_s:.0f}", str(OUTPUT_LIMIT_BYTES))
 
     def say(line: str) -> None:
-        log.write(f"{where}: {line}\n".encode("utf-8", "backslashreplace"))
-        log.flush()
+        order.log.write(f"{order.where}: {line}\n".encode("utf-8", "backslashreplace"))
+        order.log.flush()
 
     with contextlib.ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=out.parent)))
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=order.out.parent)))
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         stack.enter_context(mine)
         stack.enter_context(serve_testbed(testbed, mine, say))
         ended = _in_sandbox(
-            (*framed, OUT, PACKED, *words),
+            (*framed, OUT, PACKED, *_words(tested, testbed.capabilities, order)),
             layers,
             stack.enter_context(_bundle(tested)),
-            timeout_s=timeout_s + FRAME_END_S,
+            timeout_s=order.timeout_s + FRAME_END_S,
             results=[("home/out.tar", place / "out.tar", PACKED_LIMIT_BYTES)],
-            log=log,
+            log=order.log,
             control=theirs,
         )
         _require_end(ended)
         if ended.finished.timed_out:
-            return RunEnd(where, None, stopped="time")
-        return _read_end(take_home(place / "out.tar", out), testbed, out, where, only, without)
+            return RunEnd(order.where, None, stopped="time")
+        return _read_end(take_home(place / "out.tar", order.out), testbed, order)
 
 
 def take_home(packed: Path, out: Path) -> tuple[Mapping[str, object], int]:
@@ -279,16 +294,9 @@ def _require_end(ended: Ended) -> None:
         )
 
 
-def _read_end(
-    home: tuple[Mapping[str, object], int],
-    testbed: Testbed,
-    out: Path,
-    where: Where,
-    only: Sequence[str],
-    without: Sequence[str],
-) -> RunEnd:
+def _read_end(home: tuple[Mapping[str, object], int], testbed: Testbed, order: Order) -> RunEnd:
     end, left_out = home
-    summary, log = _text(out / "summary", SUMMARY_LIMIT_BYTES), _text(out / "log", LOG_LIMIT_BYTES)
+    summary, log = _text(order.out / "summary", SUMMARY_LIMIT_BYTES), _text(order.out / "log", LOG_LIMIT_BYTES)
     status, told = end.get("status"), end.get("stopped")
     message = read_message(summary) or read_message(log[-8192:])
     stopped: Stopped = "time" if told == "time" else "output" if told == "output" else ""
@@ -297,9 +305,9 @@ def _read_end(
     elif testbed.broken:
         stopped, message = "machine", testbed.broken
     return RunEnd(
-        where,
+        order.where,
         status if isinstance(status, int) else None,
-        read_summary(summary, log, where, only=only, without=without),
+        read_summary(summary, log, order.where, only=order.only, without=order.without),
         message,
         stopped,
         left_out=left_out,
@@ -314,23 +322,23 @@ def _text(path: Path, limit: int) -> str:
         return ""
 
 
-def _autopkgtest(
-    subject: str,
-    capabilities: Sequence[str],
-    only: Sequence[str],
-    without: Sequence[str],
-    environment: Mapping[str, str],
-    test_timeout_s: int,
-) -> tuple[str, ...]:
+def _words(tested: Tested, capabilities: Sequence[str], order: Order) -> tuple[str, ...]:
+    """The words that start autopkgtest, and what has to happen before."""
+    limits = {**TIME_LIMITS, "test": order.test_timeout_s}
+    dsc = f"{TREE}/{tested.dsc.name}"
+    # By that file autopkgtest knows a tree that needs no building, and takes it to the testbed as it is.
+    script = 'dpkg-source --no-check -x "$1" "$2" && touch "$2/debian/files" && shift 2 && exec "$@"'
     return (
+        *(("sh", "-c", script, "sh", dsc, UNPACKED) if order.unpacked else ()),
         "autopkgtest",
         f"--output-dir={OUT}",
         "--no-built-binaries",
-        *(f"--timeout-{name}={seconds}" for name, seconds in {**TIME_LIMITS, "test": test_timeout_s}.items()),
-        *(f"--test-name={name}" for name in only),
-        *(f"--skip-test={name}" for name in without),
-        *(f"--env={name}={value}" for name, value in environment.items()),
-        subject,
+        *(f"--timeout-{name}={seconds}" for name, seconds in limits.items()),
+        *(f"--test-name={name}" for name in order.only),
+        *(f"--skip-test={name}" for name in order.without),
+        *(f"--env={name}={value}" for name, value in order.environment.items()),
+        *(("--needs-internet=skip", order.dependent) if order.dependent else ()),
+        *(() if order.dependent else (f"{UNPACKED}/" if order.unpacked else dsc,)),
         "--",
         f"{TREE}/{INSIDE.name}",
         "server",

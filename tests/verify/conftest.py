@@ -62,8 +62,30 @@ class Bench:
         script: str = "echo hello",
         postinst: str = "",
         paragraph: str = "",
+        beside: bool = False,
     ) -> None:
-        """Publish a native package whose program is ``script``, with these files in debian/tests."""
+        """Publish a native package whose program is ``script``, with these files in debian/tests.
+
+        One that is published ``beside`` is not what the stage is run on.
+        """
+        kept = self.workspace
+        if beside:
+            self.workspace = Workspace(kept.path.parent / f"run-{name}-{version}")
+        try:
+            self._publish(tests, name, version, depends, script, postinst, paragraph)
+        finally:
+            self.workspace = kept
+
+    def _publish(
+        self,
+        tests: dict[str, str] | None,
+        name: str,
+        version: str,
+        depends: str,
+        script: str,
+        postinst: str,
+        paragraph: str,
+    ) -> None:
         into = self.workspace.directory("source", self.series)
         shutil.rmtree(into, ignore_errors=True)
         into.mkdir(parents=True)

@@ -153,7 +153,7 @@ def test_a_test_that_hangs_fails_in_its_time_and_the_next_one_runs(bench: Bench)
 
 
 def test_all_tests_together_have_a_limit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("buildfarm.stages.autopkgtest.LEAST_S", 12.0)
+    monkeypatch.setattr("buildfarm.verify.autopkgtest_bench.LEAST_S", 12.0)
     bench.publish({"control": control("hangs"), "hangs": "#!/bin/sh\necho began\nsleep 3000\n"})
 
     result = bench.run(timeout_s=1)
@@ -176,7 +176,7 @@ def test_a_flood_of_output_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_test_that_fills_its_disk_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("buildfarm.stages.autopkgtest.DISK_BYTES", 300 << 20)
+    monkeypatch.setattr("buildfarm.verify.autopkgtest_bench.DISK_BYTES", 300 << 20)
     bench.publish(
         {
             "control": control("fills", restrictions="needs-root"),
