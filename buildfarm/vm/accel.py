@@ -17,12 +17,12 @@ from buildfarm import process
 from buildfarm.build.bootstrap import locked, native_architecture
 from buildfarm.errors import FarmTrouble
 from buildfarm.files import read_json, write_json
+from buildfarm.vm.qemu import MACHINE_TYPES, PROGRAMS, cpu_model
 
 PROBE = Path(__file__).with_name("probe.bin")
 PROBE_TIMEOUT_S = 3
 PROBE_EXIT = 2 * 0x21 + 1
-QEMU = "qemu-system-x86_64"
-MACHINE_TYPE = "pc"
+QEMU, MACHINE_TYPE = PROGRAMS["amd64"], MACHINE_TYPES["amd64"]
 KVM_DEVICE = Path("/dev/kvm")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 EMULATED = "machines are emulated (TCG)"
@@ -36,13 +36,11 @@ class Accel:
     note: str
 
 
-def find_accel(
-    wanted: Literal["auto", "kvm", "tcg"], cache: Path, *, cpu: str = "host", device: Path = KVM_DEVICE
-) -> Accel:
+def find_accel(wanted: Literal["auto", "kvm", "tcg"], cache: Path, *, device: Path = KVM_DEVICE) -> Accel:
     """How machines run here, wanted so or so; raises FarmTrouble when KVM is a must and does not work."""
     if wanted == "tcg":
         return Accel("tcg", f"as farm.toml says, {EMULATED}")
-    refusal = _why_not_to_open(device) or _remembered_refusal(cache, cpu)
+    refusal = _why_not_to_open(device) or _remembered_refusal(cache, cpu_model("amd64", "kvm"))
     if not refusal:
         return Accel("kvm", "machines run on the host's processor (KVM)")
     if wanted == "kvm":
