@@ -19,13 +19,16 @@ MILESTONES = (
     ("the firmware", re.compile(r"SeaBIOS|UEFI|BdsDxe|iPXE|Booting from")),
     ("the boot loader", re.compile(r"GRUB|SYSLINUX|EXTLINUX|systemd-boot")),
     ("the kernel", re.compile(r"Linux version|Command line:|Decompressing Linux|^\[ *\d+\.\d+\] ")),
-    ("the root file system", re.compile(r"EXT4-fs \(.*mounted filesystem|Mounted root|mounted filesystem.*vda")),
+    ("the root file system", re.compile(r"EXT4-fs \(.*mounted filesystem|initrd: \S+ is mounted")),
     ("systemd", re.compile(r"systemd\[1\]: |Welcome to .*!|Started |Reached target|Starting ")),
     ("the basic system", re.compile(r"Reached target.* [Bb]asic\S*|basic\.target")),
-    ("all its services", re.compile(r"Reached target.*(Multi-User|Graphical)|multi-user\.target|login: ")),
+    (
+        "all its services",
+        re.compile(r"buildfarm: the system is up|Reached target.*(Multi-User|Graphical)|login: "),
+    ),
 )
 TROUBLE = re.compile(
-    r"Kernel panic|Unable to mount root|VFS: Cannot open root|Attempted to kill init|not syncing"
+    r"cannot be mounted|Kernel panic|Unable to mount root|VFS: Cannot open root|Attempted to kill init|not syncing"
     r"|No bootable device|Boot failed|emergency mode|Failed to (?:mount|execute)"
     r"|Out of memory|BUG:|Oops|soft lockup"
 )
