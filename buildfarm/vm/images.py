@@ -53,7 +53,8 @@ AMD64_WORDS = "no_timer_check tsc=reliable pti=off"
 @dataclass(frozen=True)
 class Image:
     """An image in the cache. ``sha256`` is the disk file's; ``made_at`` seconds since the epoch, UTC; ``packages``
-    are "name=version", ``extra`` those asked for by name; ``archive`` is where the sources' suites stood.
+    are "name=version", ``extra`` those asked for by name; ``archive`` is where the sources' suites stood, and
+    ``current_at`` when they were last seen to stand there still.
     A ``cloud`` image was given by the farm's settings and starts by its own firmware. ``note`` tells what is not
     as wished, for a stage's ``assumed``.
     """
@@ -74,6 +75,7 @@ class Image:
     kernel_version: str = ""
     extra: tuple[str, ...] = ()
     archive: tuple[Release, ...] = ()
+    current_at: float = 0
 
     @property
     def disk(self) -> Path:
@@ -112,17 +114,17 @@ def get_image(spec: ImageSpec, cache: Path, log: BinaryIO, *, max_age_s: float =
     older one to use.
     """
     kept = find_image(cache, spec.key)
-    if kept is not None and time.time() - kept.made_at < max_age_s:
+    if kept is not None and time.time() - max(kept.made_at, kept.current_at) < max_age_s:
         return kept
     with locked(images_directory(cache) / f"{spec.key}.lock"):
         kept = find_image(cache, spec.key)
-        if kept is not None and time.time() - kept.made_at < max_age_s:
+        if kept is not None and time.time() - max(kept.made_at, kept.current_at) < max_age_s:
             return kept
         try:
             archive = read_archive(spec.sources)
             if kept is not None and max_age_s > 0 and kept.archive == archive:
                 say(log, f"the archive of {spec.series} has not moved: the image is as a new one would be")
-                return _record(replace(kept, made_at=time.time()))
+                return _record(replace(kept, current_at=time.time()))
             return make_image(spec, cache, archive, log)
         except FarmError as error:
             if kept is None:
