@@ -37,7 +37,7 @@ STAGES = (
     Stage("publish", "build", "hand the binaries to the archive"),
     Stage("boot", "build", "install the packages in a machine of their own"),
     Stage("autopkgtest", "build", "the source's own tests of the installed packages"),
-    Stage("suite", "build", "the recipe's test suite, in provisioned machines"),
+    Stage("suite", "build", "the recipe's test suite, in provisioned machines", reads_tree=True),
     Stage("firstboot", "build", "let the packages make a machine image, and boot it"),
     Stage("promote", "series", "copy what was verified to the next archive"),
 )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from buildfarm.errors import PackageFault
-from buildfarm.files import is_inside
 from buildfarm.job import BootJob
-from buildfarm.stages.published import Published, find_published, find_version_before, superseded_by
+from buildfarm.stages.published import (
+    Published,
+    find_published,
+    find_version_before,
+    require_built,
+    superseded_by,
+)
 from buildfarm.stages.runner import StageContext
+from buildfarm.stages.scripts import read_script
 from buildfarm.verdict import Outcome, Verdict
 from buildfarm.verify.boot import Report, Verification, verify
 from buildfarm.verify.installing import Subject
 from buildfarm.verify.machines import MachineRoom
 
 PROXY = "http://10.0.2.100/"
-SCRIPT_LIMIT_BYTES = 64 << 10
 
 
 def run(context: StageContext) -> Outcome:
@@ -26,14 +30,7 @@ def run(context: StageContext) -> Outcome:
     published = find_published(context)
     if isinstance(published, str):
         return Outcome(Verdict.SKIPPED, published)
-    if missing := [name for name in job.packages if name not in published.packages]:
-        raise PackageFault(
-            f"the build made no {', '.join(missing)}, which the recipe wants installed",
-            where="boot: packages",
-            resolution=f"It made {', '.join(sorted(published.packages))}.",
-        )
-    if newer := superseded_by(context, published):
-        return Outcome(Verdict.SKIPPED, f"superseded by {newer}, which apt takes")
+    require_built(published, job.packages, "boot: packages")
     rules = context.job.machine
     room = MachineRoom(
         context.settings,
@@ -60,20 +57,6 @@ def run(context: StageContext) -> Outcome:
     if report.failed and (newer := superseded_by(context, published)):
         return Outcome(Verdict.SKIPPED, f"superseded by {newer} meanwhile")
     return _tell(context, job, published, room, report)
-
-
-def read_script(context: StageContext, path: str) -> bytes:
-    """A script of the trunk's, by its path in the tree; b"" for none. Raises PackageFault."""
-    if not path:
-        return b""
-    file = context.tree / path
-    if not is_inside(context.tree, file) or not file.is_file():
-        raise PackageFault(
-            f"{path} is no file in the tree", where="the recipe", resolution="Give a path relative to the trunk."
-        )
-    if file.stat().st_size > SCRIPT_LIMIT_BYTES:
-        raise PackageFault(f"{path} is larger than {SCRIPT_LIMIT_BYTES >> 10} KiB", where="the recipe")
-    return file.read_bytes()
 
 
 def _tell(context: StageContext, job: BootJob, published: Published, room: MachineRoom, report: Report) -> Outcome:

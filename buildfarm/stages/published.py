@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from buildfarm.errors import FarmTrouble
+from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.stages.runner import StageContext
 from buildfarm.verdict import Verdict
 from ppa_tools.address import parse_address
@@ -53,6 +53,16 @@ def find_published(context: StageContext) -> Published | str:
         return f"nothing to install: {result.reason}"
     sources = fetch_sources(context)
     return Published(str(result.facts["source"]), str(result.facts["version"]), packages, sources)
+
+
+def require_built(published: Published, names: Sequence[str], where: str) -> None:
+    """Raise PackageFault unless the build made all the packages that the recipe wants installed."""
+    if missing := [name for name in names if name not in published.packages]:
+        raise PackageFault(
+            f"the build made no {', '.join(missing)}, which the recipe wants installed",
+            where=where,
+            resolution=f"It made {', '.join(sorted(published.packages))}.",
+        )
 
 
 def fetch_sources(context: StageContext) -> str:

@@ -31,7 +31,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Installer:
-    """Apt in one machine; ``timeout_s`` is the limit of each installation (``install_timeout_s`` in recipes).
+    """Apt in one machine; ``timeout_s`` is the limit of each installation, which recipes call ``limit_name``.
 
     What is wrong with the packages is a PackageFault, what is wrong elsewhere a FarmTrouble; MachineEnded passes.
     """
@@ -41,6 +41,7 @@ class Installer:
     log: BinaryIO
     say: Callable[[str], None]
     timeout_s: float
+    limit_name: str = "install_timeout_s"
 
     def script(self, name: str, *words: str, timeout_s: float = LOOK_TIMEOUT_S) -> GuestRan:
         """Run one of the scripts in guest/; what those that only look say is not for people."""
@@ -108,7 +109,7 @@ class Installer:
                 ran = self.script("install.sh", "all", *names, timeout_s=limit)
         if ran.timed_out:
             raise PackageFault(
-                f"not installed after {ran.duration_s:.0f} s (install_timeout_s {limit:.0f})",
+                f"not installed after {ran.duration_s:.0f} s ({self.limit_name} {limit:.0f})",
                 details=ran.tail(),
                 resolution="The last lines say where it stood.",
             )
