@@ -26,28 +26,42 @@ class DemoTrunk:
     vcs: str
     location: Path
     work: Path
-    broken_file: str
-    broken_line: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An edit that breaks the sample: ``old`` becomes ``new`` in a file; a file that is not there yet is made."""
+
+    summary: str
+    file: str
+    old: str
+    new: str
+
+
+# Mistakes in hello-farm: one that its unit test finds, and one that nothing finds before it is installed.
+WRONG_GREETING = Mistake("Greet differently", "hello_farm/__init__.py", '"Hello, {name}!"', '"Hullo, {name}!"')
+BROKEN_POSTINST = Mistake(
+    "Tell the init system",
+    "debian/postinst",
+    "",
+    "#!/bin/sh\nset -e\n#DEBHELPER#\nsystemctl start hello-farm.service  # which there is none of\n",
+)
 
 
 def demo_trunks(home: Path) -> tuple[DemoTrunk, DemoTrunk]:
-    """The two trunks; each knows the edit that makes one of its unit tests fail."""
+    """The two trunks."""
     return (
         DemoTrunk(
             "hello-farm",
             "git",
             home / "trunks" / "hello-farm.git",
             home / "work" / "hello-farm",
-            "hello_farm/__init__.py",
-            ('"Hello, {name}!"', '"Hullo, {name}!"'),
         ),
         DemoTrunk(
             "motd-bazaar",
             "bzr",
             home / "trunks" / "motd-bazaar",
             home / "trunks" / "motd-bazaar",
-            "motd_bazaar/__init__.py",
-            ("", ""),
         ),
     )
 
@@ -103,19 +117,26 @@ def make_trunk(trunk: DemoTrunk, tools: Author) -> bool:
     return True
 
 
-def commit(trunk: DemoTrunk, sample: Path, summary: str, news: str, tools: Author, *, broken: bool = False) -> str:
-    """Commit the sample's content, a line of news and perhaps a broken test, and push; returns the revision."""
-    shutil.copytree(sample, trunk.work, dirs_exist_ok=True)
+def commit(
+    trunk: DemoTrunk, sample: Path, summary: str, news: str, tools: Author, mistake: Mistake | None = None
+) -> str:
+    """Commit the sample's content, a line of news and perhaps a mistake, and push; returns the revision."""
     news_file = trunk.work / "NEWS"
     earlier = news_file.read_text(encoding="utf-8") if news_file.exists() else ""
+    for path in trunk.work.iterdir():  # an earlier mistake may have made files
+        if path.name not in (".git", ".bzr"):
+            remove_tree(path)
+    shutil.copytree(sample, trunk.work, dirs_exist_ok=True)
     write_atomically(news_file, (news + "\n" + earlier).encode())
-    if broken:
-        file = trunk.work / trunk.broken_file
-        old, new = trunk.broken_line
-        text = file.read_text(encoding="utf-8")
-        if old not in text:
-            raise FarmTrouble(f"{trunk.broken_file} of the sample has no {old!r} to break")
-        write_atomically(file, text.replace(old, new).encode(), mode=file.stat().st_mode & 0o777)
+    if mistake is not None:
+        file = trunk.work / mistake.file
+        text = file.read_text(encoding="utf-8") if mistake.old else ""
+        if mistake.old not in text:
+            raise FarmTrouble(f"{mistake.file} of the sample has no {mistake.old!r} to break")
+        mode = file.stat().st_mode & 0o777 if file.exists() else 0o644
+        write_atomically(
+            file, (text.replace(mistake.old, mistake.new) if mistake.old else mistake.new).encode(), mode=mode
+        )
     if trunk.vcs == "git":
         tools.call("git", "add", "--all", cwd=trunk.work)
         tools.call("git", "commit", "--quiet", f"--message={summary}", cwd=trunk.work)

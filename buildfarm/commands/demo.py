@@ -7,9 +7,12 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildfarm.errors import FarmTrouble
+
+if TYPE_CHECKING:
+    from buildfarm.demo import Mistake
 
 COMMIT_SEEN_LIMIT_S = 60.0
 RUN_LIMIT_S = 3600.0
@@ -70,6 +73,7 @@ class _Story:
 
     def tell(self) -> int:
         """All scenes; the exit status is 0 when each came to what it should."""
+        from buildfarm import demo
         from buildfarm.verdict import Verdict
 
         self.scene("Starting the farm: archive, signer, master, worker")
@@ -79,17 +83,22 @@ class _Story:
         if any(run.verdict is not Verdict.PASS for run in runs):
             self.explain(runs)
             return 1
-        self.scene("Installing both packages with stock apt in a clean root, from local:demo/trunk")
+        self.console.print(
+            "Each was installed in a machine that booted for it, called back, and was tested there; what held was "
+            "promoted to local:demo/stable."
+        )
+        self.scene("Installing both packages with stock apt in a clean root, from local:demo/stable")
         self.install()
         self.scene("Pushing a commit to hello-farm whose unit test fails")
-        before = self.published("hello-farm")
-        runs = self.follow([self.commit_broken()])
-        if runs[0].verdict is not Verdict.FAIL:
-            raise FarmTrouble(f"the broken commit came to {runs[0].verdict}, and should have failed")
-        self.explain(runs)
-        if self.published("hello-farm") != before:
-            raise FarmTrouble("something was published for a commit that failed")
-        self.console.print("Nothing was published for it: the archive holds what it held before.")
+        self.commit_mistake(
+            demo.WRONG_GREETING, "trunk", "Nothing was published for it: the archive holds what it held before."
+        )
+        self.scene("Pushing a commit to hello-farm whose package breaks when it is installed")
+        self.commit_mistake(
+            demo.BROKEN_POSTINST,
+            "stable",
+            "It is in local:demo/trunk, and was not promoted: local:demo/stable holds what it held before.",
+        )
         self.farewell()
         return 0
 
@@ -104,6 +113,8 @@ class _Story:
         from buildfarm.build.roots import get_root, spec_for
         from buildfarm.commands.up import start_farm
         from buildfarm.farm import open_farm
+        from buildfarm.job import MachineRules
+        from buildfarm.verify.machines import MachineRoom
 
         farm = open_farm()
         recipe = farm.book.recipes["hello-farm"]
@@ -114,6 +125,17 @@ class _Story:
         ):
             get_root(spec_for(self.settings, self.series, self.architecture), self.settings.cache, log)
         self.console.print(f"root file system of {self.series}/{self.architecture} is ready")
+        with (
+            (self.settings.home / "image.log").open("wb") as log,
+            self.console.status(f"making an image of {self.series} for machines, once (a minute or so)"),
+        ):
+            room = MachineRoom(
+                self.settings, MachineRules(), self.series, self.architecture, "", "", self.settings.home, log
+            )
+            room.image()
+        self.console.print(
+            f"image of {self.series}/{self.architecture} is ready; {room.host().note or room.host().accel}"
+        )
         start_farm(farm)
         for trunk in self.trunks:
             made = demo.make_trunk(trunk, self.author)
@@ -129,15 +151,23 @@ class _Story:
             for trunk in self.trunks
         ]
 
-    def commit_broken(self) -> tuple[str, str]:
-        """A commit to the git trunk that breaks a test."""
+    def commit_mistake(self, mistake: Mistake, ppa: str, moral: str) -> None:
+        """A commit to the git trunk that must fail, and leave what a PPA holds as it was."""
         from buildfarm import demo
+        from buildfarm.verdict import Verdict
 
         trunk = self.trunks[0]
+        before = self.published(ppa, trunk.name)
         revision = demo.commit(
-            trunk, self.samples / trunk.name, "Greet differently", "a new greeting", self.author, broken=True
+            trunk, self.samples / trunk.name, mistake.summary, mistake.summary, self.author, mistake
         )
-        return trunk.name, revision
+        runs = self.follow([(trunk.name, revision)])
+        if runs[0].verdict is not Verdict.FAIL:
+            raise FarmTrouble(f"the broken commit came to {runs[0].verdict}, and should have failed")
+        self.explain(runs)
+        if self.published(ppa, trunk.name) != before:
+            raise FarmTrouble(f"local:demo/{ppa} changed for a commit that failed")
+        self.console.print(moral)
 
     def follow(self, commits: Sequence[tuple[str, str]]) -> Sequence[Any]:
         """Watch the commits' runs to their end."""
@@ -184,16 +214,16 @@ class _Story:
         """The archive's .sources file, as it is served."""
         import urllib.request
 
-        url = f"{self.settings.archive_url}/demo/trunk/trunk-{self.series}.sources"
+        url = f"{self.settings.archive_url}/demo/stable/stable-{self.series}.sources"
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 (our own http address)
             text: str = answer.read().decode()
         return text
 
-    def published(self, source: str) -> str:
-        """What the archive holds of a source, as its API tells it."""
+    def published(self, ppa: str, source: str) -> str:
+        """What a PPA holds of a source, as the archive's API tells it."""
         import urllib.request
 
-        url = f"{self.settings.archive_url}/api/demo/trunk/publications?source={source}"
+        url = f"{self.settings.archive_url}/api/demo/{ppa}/publications?source={source}"
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
             text: str = answer.read().decode()
         return text
@@ -204,7 +234,7 @@ class _Story:
         self.scene("The farm stays up")
         self.console.print(f"web status  {settings.web_url}   (log in as admin, password in")
         self.console.print(f"            {settings.secrets / 'admin-password'})")
-        self.console.print(f"archive     {settings.archive_url}/demo/trunk/")
+        self.console.print(f"archive     {settings.archive_url}/demo/trunk/ and .../demo/stable/")
         self.console.print(f"trunks      {self.trunks[0].work}   (git: commit and push)")
         self.console.print(f"            {self.trunks[1].work}   (Bazaar: brz commit)")
         self.console.print("`make demo-stop` stops it, `make demo-clean` forgets it.")
