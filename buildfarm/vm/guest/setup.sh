@@ -19,7 +19,8 @@ mask dev-hugepages.mount sys-fs-fuse-connections.mount sys-kernel-config.mount s
 mask systemd-initctl.socket systemd-journald-audit.socket systemd-journal-flush.service \
     systemd-network-generator.service systemd-networkd-wait-online.service systemd-pcrphase.service \
     systemd-pcrphase-sysinit.service systemd-random-seed.service systemd-remount-fs.service \
-    systemd-timesyncd.service systemd-udev-settle.service systemd-update-utmp.service \
+    systemd-timesyncd.service systemd-udev-load-credentials.service systemd-udev-settle.service \
+    systemd-update-utmp.service \
     systemd-update-utmp-runlevel.service
 # The initial RAM disk has made these device nodes.
 mask kmod-static-nodes.service systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup-dev-early.service
