@@ -38,7 +38,7 @@ STAGES = (
     Stage("boot", "build", "install the packages in a machine of their own"),
     Stage("autopkgtest", "build", "the source's own tests of the installed packages"),
     Stage("suite", "build", "the recipe's test suite, in provisioned machines", reads_tree=True),
-    Stage("firstboot", "build", "let the packages make a machine image, and boot it"),
+    Stage("firstboot", "build", "let the packages make a machine image, and boot it", reads_tree=True),
     Stage("promote", "series", "copy what was verified to the next archive"),
 )
 
