@@ -127,7 +127,8 @@ class ImageSettings:
 @dataclass(frozen=True)
 class VmSettings:
     """Machines to try packages in. ``ready`` of them wait booted; stages run ``simultaneous`` ones at once,
-    with ``memory_limit_mib`` together (0: half of the host's). A failed one is kept ``keep_failed_s``.
+    with ``memory_limit_mib`` together (0: half of the host's). What they write to their disks lies in ``scratch``
+    while they live. A failed one is kept ``keep_failed_s``.
     """
 
     accel: Literal["auto", "kvm", "tcg"] = "auto"
@@ -135,6 +136,7 @@ class VmSettings:
     ready: int = 0
     simultaneous: int = 1
     memory_limit_mib: int = 0
+    scratch: str = "/var/tmp"  # noqa: S108 (qemu makes its files there and unlinks them)
     image_max_age_days: int = 7
     keep_failed_s: int = 0
     images: Mapping[str, ImageSettings] = field(default_factory=dict)
@@ -329,6 +331,8 @@ def _check_ways_in(archive: ArchiveSettings) -> None:
 
 
 def _check_machines(vm: VmSettings) -> None:
+    if not vm.scratch.startswith("/"):
+        raise ValueError("vm.scratch: a path that begins with / is wanted")
     for key, least in (
         ("ready", 0),
         ("simultaneous", 1),

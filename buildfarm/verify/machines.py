@@ -145,6 +145,7 @@ class MachineRoom:
                 self._say,
                 settings.vm.backend,
                 socket_path(settings.home),
+                Path(settings.vm.scratch),
             )
         return self._host
 

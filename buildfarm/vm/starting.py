@@ -51,7 +51,7 @@ class Host:
 
     ``note`` is what pages say of the acceleration. ``memory_limit_mib`` is what all machines may have together.
     ``backend`` is ``qemu``, or ``libvirt:URI``: its machines are booted, whatever an order says. ``pool`` is the
-    socket where machines may be ready.
+    socket where machines may be ready. In ``scratch`` lies what machines write to their disks.
     """
 
     accel: Accel
@@ -62,6 +62,7 @@ class Host:
     say: Callable[[str], None] = lambda _line: None
     backend: str = "qemu"
     pool: Path | None = None
+    scratch: Path = SCRATCH
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,14 @@ def _require(order: MachineOrder, host: Host) -> None:
             f"this host has no {program}",
             resolution="`make install` installs it; or leave boot: and autopkgtest: out of the recipes (null).",
         )
-    for place in (SCRATCH, Path(tempfile.gettempdir())):
-        free = shutil.disk_usage(place).free
+    for place in (host.scratch, Path(tempfile.gettempdir())):
+        try:
+            free = shutil.disk_usage(place).free
+        except OSError as error:
+            raise FarmTrouble(
+                f"no place for what machines write: {place}: {error.strerror}",
+                resolution="vm.scratch in farm.toml names a directory for it.",
+            ) from error
         if free < WANTED_DISK_BYTES:
             raise FarmTrouble(
                 f"no space for a machine: {free >> 20} MiB left in {place}, {WANTED_DISK_BYTES >> 20} MiB wanted",
@@ -279,7 +286,7 @@ def _machine(
         body: Body
         if host.backend == "qemu":
             body = stack.enter_context(
-                qemu_body(make_argv, gateway, SCRATCH, inherited=() if told is None else (told,))
+                qemu_body(make_argv, gateway, host.scratch, inherited=() if told is None else (told,))
             )
         else:
             body = stack.enter_context(_domain(order, host, directory, gateway, disk, credential, address))
@@ -308,7 +315,7 @@ def _domain(
         gateway,
         directory,
         address,
-        SCRATCH,
+        host.scratch,
         credentials=directory / "credentials" if credential else None,
         owner=(os.getuid(), os.getgid()),
         models=libvirt.security_models(uri, order.image.architecture, host.accel),
