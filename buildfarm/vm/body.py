@@ -79,6 +79,14 @@ class QemuBody:
         """qemu's process id."""
         return self._process.pid
 
+    def waited_s(self) -> float:
+        """How many seconds the busiest of its threads was ready to run and had no processor."""
+        waited_ns = 0
+        with contextlib.suppress(OSError):
+            for path in Path(f"/proc/{self.pid}/task").glob("*/schedstat"):
+                waited_ns = max(waited_ns, int(path.read_text().split()[1]))
+        return waited_ns / 1e9
+
     def destroy(self) -> None:
         """Kill qemu and wait for its end."""
         with self._ending:

@@ -23,24 +23,32 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from buildfarm.errors import FarmError, FarmTrouble
-from buildfarm.vm.body import Body
+from buildfarm.vm.body import Body, QemuBody
 from buildfarm.vm.callbacks import Callbacks
 from buildfarm.vm.console import Console
+from buildfarm.vm.qemu import CONTROL_ID
 from buildfarm.vm.qmp import Qmp, QmpError
 
 OUTPUT_LIMIT_BYTES = 64 << 20
 TAIL_BYTES = 64 << 10
-GRACE_S = 15.0  # past a program's own limit, until the machine counts as one that does not answer
+GRACE_S = 30.0  # past a program's own limit, until the machine counts as one that does not answer
+AGENT_GRACE_S = 20.0  # from its agent's end to the machine's: long enough for a reboot in order to get there
+QEMU_ANSWER_S = 10.0
+STARVED = 0.6  # the share of its time that a machine waits for a processor, from where on silence is not its own
 TIMED_OUT = (124, 137)  # timeout(1): past its limit; and killed past that
 WORD_LIMIT_BYTES = 4096
 
-Reason = Literal["panic", "reset", "shutdown", "killed", "silent"]
+Reason = Literal["panic", "reset", "shutdown", "silent", "agent", "flood", "killed", "stalled", "storage"]
 
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a machine is no more: ``panic`` of its kernel, a ``reset`` or ``shutdown`` that it did itself,
-    ``killed`` from outside (qemu is gone), ``silent`` past a limit. ``details`` is evidence."""
+    """Why a machine is no more. ``details`` is evidence.
+
+    By itself: a ``panic`` of its kernel, a ``reset`` or ``shutdown``, ``silent`` past a limit though qemu runs it,
+    its ``agent`` was ended, a ``flood`` of output. From outside: ``killed`` (qemu is gone), ``stalled`` (qemu does
+    not run it, or hardly), ``storage`` (the host cannot keep what it writes).
+    """
 
     reason: Reason
     details: str = ""
@@ -52,14 +60,18 @@ class Ending:
             "panic": "its kernel panicked",
             "reset": "it rebooted",
             "shutdown": "it shut down",
+            "silent": "it did not answer any longer",
+            "agent": "its agent, which runs what the farm asks for, was stopped",
+            "flood": "it printed more than is kept",
             "killed": "qemu was killed",
-            "silent": "it did not answer",
+            "stalled": "qemu did not run it",
+            "storage": "the host could not store what it wrote to its disk",
         }[self.reason]
 
     @property
     def by_itself(self) -> bool:
         """Whether what ran in it did that (else it is the farm's trouble)."""
-        return self.reason in ("panic", "reset", "shutdown", "silent")
+        return self.reason not in ("killed", "stalled", "storage")
 
 
 class MachineEnded(Exception):
@@ -175,6 +187,8 @@ class Machine:
         self._wake, self._woken = socket.socketpair()
         self._stop, self._stopped = socket.socketpair()
         self._replies = bytearray()
+        self._agent_left_at: float | None = None
+        self._watched_since = time.monotonic(), _waited_s(body)
         self._shell_sink: Callable[[bytes], None] | None = None
         self._watcher = threading.Thread(target=self._watch, name=f"watch-{name}", daemon=True)
         self._watcher.start()
@@ -219,6 +233,10 @@ class Machine:
     def _on_event(self, name: str, data: dict[str, Any]) -> None:
         if name == "GUEST_PANICKED":
             self._end(Ending("panic"))
+        elif name == "BLOCK_IO_ERROR":
+            self._end(Ending("storage", str(data.get("reason", ""))))
+        elif name == "VSERPORT_CHANGE" and data.get("id") == CONTROL_ID:
+            self._agent_left_at = None if data.get("open") else time.monotonic()
         elif name == "SHUTDOWN":
             reasons: dict[object, Reason] = {
                 "guest-reset": "reset",
@@ -266,13 +284,14 @@ class Machine:
         stderr: BinaryIO | None = None,
         env: Mapping[str, str] | None = None,
         limit_bytes: int = OUTPUT_LIMIT_BYTES,
+        flood_ends: bool = False,
     ) -> GuestRan:
         """Run a program as the machine's root, and say how it ended.
 
         ``stdout`` and ``stderr`` get what it prints as it comes, up to ``limit_bytes`` each (with ``stderr``
-        None, both go to ``stdout``). Past ``timeout_s`` seconds it is killed and told as ``timed_out``. Raises
-        MachineEnded when the machine ends meanwhile, or does not answer some seconds past the limit, and
-        FarmTrouble for words with a NUL byte.
+        None, both go to ``stdout``, in their order); with ``flood_ends`` the machine ends past that. Past
+        ``timeout_s`` seconds it is killed and told as ``timed_out``. Raises MachineEnded when the machine ends
+        meanwhile, or does not answer some seconds past the limit, and FarmTrouble for words with a NUL byte.
         """
         self.check()
         words = [*(["env", *(f"{key}={value}" for key, value in env.items())] if env else []), *argv]
@@ -283,11 +302,13 @@ class Machine:
         marks = (f"\x1e{run_id} begin\n".encode(), f"\x1e{run_id} end\n".encode())
         tail = io.BytesIO()
         out = _Stream(*marks, stdout, limit_bytes)
-        err = _Stream(*marks, stderr if stderr is not None else stdout, limit_bytes)
-        request = ["RUN", run_id, str(max(1, round(timeout_s))), str(size), str(len(words)), *words]
+        err = _Stream(*marks, stderr, limit_bytes, ended=stderr is None)
+        count = "1" if stderr is None else "2"
+        request = ["RUN", run_id, str(max(1, round(timeout_s))), str(size), count, str(len(words)), *words]
         began = time.monotonic()
+        self._watched_since = began, _waited_s(self.body)
         self._send(self.body.wires.control, b"".join(os_word(word) for word in request))
-        status = self._converse(run_id, source, size, (out, err), tail, began + timeout_s + GRACE_S)
+        status = self._converse(run_id, source, size, (out, err), tail, began + timeout_s + GRACE_S, flood_ends)
         return GuestRan(
             status,
             tail.getvalue()[-TAIL_BYTES:].decode("utf-8", "backslashreplace"),
@@ -304,6 +325,7 @@ class Machine:
         streams: tuple[_Stream, _Stream],
         tail: io.BytesIO,
         deadline: float,
+        flood_ends: bool,
     ) -> int:
         wires = self.body.wires
         by_wire = {wires.output: streams[0], wires.error: streams[1]}
@@ -318,6 +340,9 @@ class Machine:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     self._fail_silent()
+                self._require_agent()
+                if flood_ends and any(stream.limit_hit for stream in streams):
+                    self._fail("flood")
                 for key, _ in selector.select(min(left, 1.0)):
                     wire = _socket_of(key)
                     if wire is self._woken:
@@ -333,6 +358,8 @@ class Machine:
                         for answer in self._answers():
                             if answer[0] == "END" and answer[1] == run_id:
                                 status = int(answer[2]) if answer[2].isdigit() else 255
+                            elif answer[0] == "HELLO":  # it has begun anew, and knows nothing of what it ran
+                                self._fail("agent")
                     else:
                         _keep_tail(tail, by_wire[wire].feed(self._receive(wire)))
         return status
@@ -376,9 +403,33 @@ class Machine:
             with contextlib.suppress(OSError):
                 wire.settimeout(None)
 
-    def _fail_silent(self) -> None:
-        self._end(Ending("silent"))
+    def _fail(self, reason: Reason, details: str = "") -> None:
+        self._end(Ending(reason, details))
         self.check()
+
+    def _fail_silent(self) -> None:
+        """It did not answer: is it the machine that hangs, or qemu, or has the host no time for it?"""
+        try:
+            status = self.qmp.execute("query-status", timeout_s=QEMU_ANSWER_S)
+        except QmpError as error:
+            self._ended.wait(1.0)
+            self._fail("stalled", error.brief)
+            return
+        began, waited_before_s = self._watched_since
+        duration_s, waited_s = time.monotonic() - began, _waited_s(self.body) - waited_before_s
+        if not status.get("running"):
+            self._fail("stalled", f"it stands still: {status.get('status')}")
+        elif waited_s > STARVED * duration_s:
+            self._fail(
+                "stalled", f"it waited {waited_s:.0f} s of {duration_s:.0f} s for a processor of the host's"
+            )
+        else:
+            self._fail("silent")
+
+    def _require_agent(self) -> None:
+        left_at = self._agent_left_at
+        if left_at is not None and time.monotonic() - left_at > AGENT_GRACE_S:
+            self._fail("agent")
 
     def _take_replies(self, wire: socket.socket) -> None:
         self._replies += self._receive(wire)
@@ -434,9 +485,11 @@ class Machine:
         Raises MachineEnded when it does not come back in time.
         """
         began = time.monotonic()
+        self._watched_since = began, _waited_s(self.body)
+        self.check()
         self.qmp.execute("set-action", {"reboot": "reset"})
         try:
-            self.send_words("RUN", secrets.token_hex(8), "30", "0", "2", "systemctl", "reboot")
+            self.send_words("RUN", secrets.token_hex(8), "30", "0", "1", "2", "systemctl", "reboot")
             if self.await_answer("HELLO", timeout_s) is None:
                 self._fail_silent()
         finally:
@@ -496,6 +549,11 @@ def os_word(word: str) -> bytes:
 def _socket_of(key: selectors.SelectorKey) -> socket.socket:
     assert isinstance(key.fileobj, socket.socket)
     return key.fileobj
+
+
+def _waited_s(body: Body) -> float:
+    """How long a machine's threads have waited for a processor so far, where that can be known."""
+    return body.waited_s() if isinstance(body, QemuBody) else 0.0
 
 
 def _measured(stdin: bytes | BinaryIO) -> tuple[BinaryIO, int]:

@@ -12,6 +12,7 @@ Accel = Literal["kvm", "tcg"]
 
 GATEWAY_ADDRESS = "10.0.2.100"
 CHANNELS = ("control", "input", "output", "error")
+CONTROL_ID = "control-port"  # events that tell of its other end name it so
 CREDENTIAL = "buildfarm.firstboot"
 PROGRAMS = {"amd64": "qemu-system-x86_64", "i386": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 MACHINE_TYPES = {"amd64": "pc", "i386": "pc", "arm64": "virt"}
@@ -171,7 +172,8 @@ def _wires(fds: Descriptors) -> list[str]:
     words += ["-chardev", f"socket,id=shell,fd={fds.shell}", "-device", "virtconsole,chardev=shell"]
     for name in CHANNELS:
         words += ["-chardev", f"socket,id={name},fd={fds.channels[name]}"]
-        words += ["-device", f"virtserialport,chardev={name},name=org.buildfarm.{name}"]
+        named = f",id={CONTROL_ID}" if name == "control" else ""
+        words += ["-device", f"virtserialport,chardev={name},name=org.buildfarm.{name}{named}"]
     return words
 
 
