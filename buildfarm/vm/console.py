@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
@@ -64,26 +65,36 @@ class Console:
             return
         text = text[:LINE_LIMIT]
         self._tail.append(text)
-        self._reached = max(self._reached, furthest((text,)))
+        if self._reached < len(MILESTONES) - 1:
+            self._reached = max(self._reached, furthest((text,)))
         if not self._trouble and TROUBLE.search(text):
             self._trouble = text.strip()
         if self._room > 0:
-            line = f"{self._clock() - self._began:8.3f}  {text}\n".encode()
+            line = f"{self._clock() - self._began:8.3f}  {text}\n".encode("utf-8", "backslashreplace")
             self._room -= len(line)
-            self._file.write(line if self._room > 0 else b"[... the console said more than is kept]\n")
+            self._write(line if self._room > 0 else b"[... the console said more than is kept]\n")
+
+    def _write(self, data: bytes) -> None:
+        """Record it; where there is no room on the host the record ends, and the machine goes on being watched."""
+        try:
+            self._file.write(data)
+        except OSError:
+            self._room = 0
 
     def close(self) -> None:
         """Write out what is left."""
         with self._lock:
             if self._line:
                 self._end_line()
-            self._file.close()
+            with contextlib.suppress(OSError):
+                self._file.close()
 
     def flush(self) -> None:
         """What was said so far stands in the file."""
         with self._lock:
             if not self._file.closed:
-                self._file.flush()
+                with contextlib.suppress(OSError):
+                    self._file.flush()
 
     def last_lines(self, count: int = 15) -> tuple[str, ...]:
         """The last lines, as they were said."""
