@@ -26,7 +26,7 @@ from buildfarm.verify.guest_reading import (
     judge_apt,
     read_removal,
 )
-from buildfarm.verify.installing import LOOK_TIMEOUT_S, Installer, Subject
+from buildfarm.verify.installing import LOOK_TIMEOUT_S, OUTPUT_LIMIT_BYTES, Installer, Subject
 from buildfarm.vm.callbacks import PHASES
 from buildfarm.vm.machine import Machine, MachineEnded
 
@@ -137,12 +137,19 @@ def _test(work: Verification, machine: Machine, began: float) -> None:
     programs: list[tuple[str, Sequence[str]]] = [(shlex.join(argv), argv) for argv in work.job.commands]
     if work.script:
         programs.append((work.job.script, (SCRIPT_PLACE,)))
-        if machine.ending is None:
-            machine.write_file(SCRIPT_PLACE, work.script, mode=0o755)
     for told, argv in programs:
         with _checking(work, told, machine):
+            if argv == (SCRIPT_PLACE,):
+                _bring_script(work, machine)
             left = deadline - time.monotonic()
-            ran = machine.run(argv, timeout_s=max(1.0, left), stdout=work.log, env=work.environment)
+            ran = machine.run(
+                argv,
+                timeout_s=max(1.0, left),
+                stdout=work.log,
+                env=work.environment,
+                limit_bytes=OUTPUT_LIMIT_BYTES,
+                flood_ends=True,
+            )
             if ran.timed_out:
                 raise PackageFault(
                     f"not done after {ran.duration_s:.0f} s (test_timeout_s {work.job.test_timeout_s})",
@@ -154,6 +161,15 @@ def _test(work: Verification, machine: Machine, began: float) -> None:
         _call(work, machine, "tested", began)
         if programs:
             _look_after(work, machine, "state after the tests")
+
+
+def _bring_script(work: Verification, machine: Machine) -> None:
+    try:
+        machine.write_file(SCRIPT_PLACE, work.script, mode=0o755)
+    except FarmTrouble as trouble:  # one could be written before the packages came
+        raise PackageFault(
+            "the recipe's script cannot be brought into the machine", details=trouble.details
+        ) from trouble
 
 
 def _reboot(work: Verification, machine: Machine) -> None:
@@ -241,11 +257,12 @@ def _checking(work: Verification, name: str, machine: Machine, *, note_pass: boo
         ending, evidence = error.ending, machine.evidence()
         if not ending.by_itself:
             raise FarmTrouble(
-                f"{name}: {ending.in_words} ({ending.details})",
+                f"{name}: the machine ended: {ending.in_words}"
+                + (f" ({ending.details})" if ending.details else ""),
                 details=evidence.in_words,
                 resolution="The machine was not ended by what ran in it: it is tried again.",
             ) from error
-        note(Verdict.FAIL, f"{ending.in_words} meanwhile", evidence.in_words)
+        note(Verdict.FAIL, f"the machine ended: {ending.in_words}", evidence.in_words)
         work.say(f"fail: {ending.in_words}")
     else:
         if note_pass:

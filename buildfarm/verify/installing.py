@@ -13,8 +13,10 @@ from buildfarm.vm.machine import GuestRan, Machine
 from ppa_tools.debversion import version_key
 
 GUEST = Path(__file__).with_name("guest")
+FETCHED = "/var/tmp/buildfarm"  # noqa: S108 (in the machine, which is ours alone)
 ONLY_LOOKING = ("before.sh", "look.sh")
 LOOK_TIMEOUT_S = 60.0
+OUTPUT_LIMIT_BYTES = 16 << 20  # of one program
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,10 @@ class Installer:
         """Run one of the scripts in guest/; what those that only look say is not for people."""
         text = (GUEST / name).read_text(encoding="utf-8")
         log = None if name in ONLY_LOOKING else self.log
-        return self.machine.run(("sh", "-c", text, name, *words), timeout_s=timeout_s, stdout=log)
+        argv = ("sh", "-c", text, name, *words)
+        return self.machine.run(
+            argv, timeout_s=timeout_s, stdout=log, limit_bytes=OUTPUT_LIMIT_BYTES, flood_ends=True
+        )
 
     def install(self, names: Sequence[str]) -> Before:
         """Add the archive, install the packages from it in the very versions that were published; returns what
@@ -82,10 +87,12 @@ class Installer:
 
     def install_files(self, addresses: Sequence[str]) -> None:
         """Install packages that no index has any longer, from their addresses; raises FarmTrouble."""
-        ran = self.script("fetch.sh", *addresses, timeout_s=self.timeout_s)
+        ran = self.script("fetch.sh", FETCHED, *addresses, timeout_s=self.timeout_s)
         if ran.status != 0:
             raise FarmTrouble("the packages cannot be fetched from the archive", details=ran.tail())
-        self.apt_install(ran.output.split()[-len(addresses) :], alone=False, ours=False)
+        self.apt_install(
+            [f"{FETCHED}/{address.rpartition('/')[2]}" for address in addresses], alone=False, ours=False
+        )
 
     def add_archive(self) -> None:
         """Let apt know the archive, by its .sources file."""
@@ -105,7 +112,7 @@ class Installer:
             failure = judge_apt(ran.output, ran.status, self.subject.packages)
             if not failure.ours:  # the image's lists may be older than the mirror
                 self.say("# apt reads all indexes anew")
-                self.machine.run(("apt-get", "--quiet", "update"), timeout_s=limit, stdout=self.log)
+                self.script("update.sh", timeout_s=limit)
                 ran = self.script("install.sh", "all", *names, timeout_s=limit)
         if ran.timed_out:
             raise PackageFault(
@@ -122,5 +129,6 @@ class Installer:
         ran = self.script("look.sh", " ".join(names), " ".join(services))
         look = read_look(ran.output)
         if not look.whole:
-            raise PackageFault("the machine can no longer be looked at", details=ran.tail())
+            why = "it does not answer in time" if ran.timed_out else "its programs no longer run"
+            raise PackageFault(f"the machine can no longer be looked at: {why}", details=ran.tail())
         return look
