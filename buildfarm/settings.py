@@ -342,8 +342,12 @@ def _check_machines(vm: VmSettings) -> None:
     ):
         if getattr(vm, key) < least:
             raise ValueError(f"vm.{key}: a number from {least} on is wanted")
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", vm.backend):
-        raise ValueError("vm.backend: the name of a backend is wanted, as qemu")
+    if not re.fullmatch(r"qemu|libvirt:qemu:///(system|session)", vm.backend):
+        raise ValueError(
+            f"vm.backend: qemu, libvirt:qemu:///system and libvirt:qemu:///session are known, not {vm.backend!r}"
+        )
+    if vm.ready and vm.backend != "qemu":
+        raise ValueError("vm.ready: libvirt's machines cannot be put to sleep, so none can wait; say 0")
     for name, image in vm.images.items():
         where = f"vm.images.{name}"
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):

@@ -85,13 +85,16 @@ class MachineRoom:
     def order(self, name: str, start: Start | None = None, boot_timeout_s: float = 180.0) -> MachineOrder:
         """What is asked for with such a machine; raises as ``image`` does."""
         image, rules = self.image(), self.rules
+        start = "cold" if image.kind == "cloud" else start or rules.start
+        if start == "restored" and self.settings.vm.backend != "qemu":
+            self._assume("libvirt's machines cannot be woken: each was booted")
         return MachineOrder(
             name=f"{self.run}-{self.series}-{self.architecture}-{name}"[-NAME_LIMIT:],
             run=self.run,
             image=image,
             console=self.out / f"console-{name}.log",
             hardware=Hardware(rules.memory_mib, rules.cpus, rules.disk_gib, rules.screen),
-            start="cold" if image.kind == "cloud" else start or rules.start,
+            start=start,
             reach=reach(self.archive_sources, self._sources().text, rules.allow),
             boot_timeout_s=boot_timeout_s,
         )

@@ -143,7 +143,7 @@ def _connected(devices: ET.Element, tag: str, domain: Domain, wire: str) -> ET.E
 
 
 def _told_to_qemu(root: ET.Element, domain: Domain) -> None:
-    drive = f"if=none,id=bf-disk,file={escape(str(domain.disk.path))},format={domain.disk.format},snapshot=on"
+    drive = f"if=none,id=disk,file={escape(str(domain.disk.path))},format={domain.disk.format},snapshot=on"
     # qemu splits the command at blanks, as a shell would, and runs no shell.
     forward = f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -U {escape(shlex.quote(str(domain.gateway)))}"
     # libvirt numbers its own devices from the first place on, and these come to theirs before.
@@ -151,11 +151,11 @@ def _told_to_qemu(root: ET.Element, domain: Domain) -> None:
         *("-sandbox", SANDBOX),
         *("-rtc", "base=utc,clock=host"),
         *("-drive", f"{drive},cache=unsafe,discard=unmap,detect-zeroes=unmap"),
-        *("-device", "virtio-blk-pci,drive=bf-disk,bootindex=1,addr=0x1d"),
-        *("-netdev", f"user,id=bf-net,restrict=on,ipv6=off,{forward}"),
-        *("-device", f"virtio-net-pci,netdev=bf-net,romfile=,mac={domain.address},addr=0x1e"),
-        *("-chardev", f"socket,id=bf-qmp,path={escape(str(domain.directory / 'qmp'))}"),
-        *("-mon", "chardev=bf-qmp,mode=control"),
+        *("-device", "virtio-blk-pci,drive=disk,bootindex=1,addr=0x1d"),
+        *("-netdev", f"user,id=net,restrict=on,ipv6=off,{forward}"),
+        *("-device", f"virtio-net-pci,netdev=net,romfile=,mac={domain.address},addr=0x1e"),
+        *("-chardev", f"socket,id=qmp,path={escape(str(domain.directory / 'qmp'))}"),
+        *("-mon", "chardev=qmp,mode=control"),
     ]
     if domain.credentials is not None:
         words += ["-smbios", f"type=11,path={escape(str(domain.credentials))}"]

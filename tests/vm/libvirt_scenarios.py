@@ -18,7 +18,9 @@ from typing import Any
 
 from buildfarm.errors import FarmTrouble
 from buildfarm.vm.images import list_images
+from buildfarm.vm.lan import Lan
 from buildfarm.vm.machine import MachineEnded
+from buildfarm.vm.plugging import grow_disk, plug_lan
 from buildfarm.vm.starting import Host, MachineOrder, start_machine
 
 
@@ -78,6 +80,10 @@ def booted() -> dict[str, Any]:
         took_s = time.monotonic() - began
         ran = machine.run(["sh", "-c", "echo out; echo err >&2; cat; exit 3"], timeout_s=30, stdin=b"in\n")
         shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        grow_disk(machine, 9)
+        disk = machine.run(["cat", "/sys/class/block/vda/size"], timeout_s=30).output
+        with Lan() as lan:
+            plug_lan(machine, lan, "192.168.77.1/24")
         boot_ids = [machine.run(["cat", "/proc/sys/kernel/random/boot_id"], timeout_s=30).output]
         machine.reboot(120)
         boot_ids.append(machine.run(["cat", "/proc/sys/kernel/random/boot_id"], timeout_s=30).output)
@@ -93,6 +99,7 @@ def booted() -> dict[str, Any]:
         "status": ran.status,
         "output": ran.output,
         "uris": virsh("uri").stdout.strip(),
+        "disk_gib": int(disk) >> 21,
         "credential_shown": "io.systemd.credential" in shown,
         "rebooted": len(set(boot_ids)) == 2,
         "ending": ending,

@@ -160,6 +160,7 @@ def test_a_domain_boots_calls_does_what_it_is_asked_and_leaves_nothing(world: Pa
     assert (did["start"], did["status"]) == ("cold", 3)
     assert sorted(did["output"].split()) == ["err", "in", "out"]
     assert not did["credential_shown"]
+    assert did["disk_gib"] == 9
     assert did["rebooted"]
     assert did["ending"] == "panic"
     assert "Kernel panic" in did["evidence"]
