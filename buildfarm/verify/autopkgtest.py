@@ -117,8 +117,12 @@ def read_declared(tests_control: str | None, control: str) -> Declared:
         return Declared((), generated)
     tests: list[DeclaredTest] = []
     commands = 0
+    try:
+        paragraphs = _paragraphs(tests_control)
+    except (ValueError, EOFError):
+        return Declared((), generated, whole=False)
     whole = True
-    for paragraph in _paragraphs(tests_control):
+    for paragraph in paragraphs:
         restrictions = frozenset(_words(paragraph.get("Restrictions", "")))
         names = _words(paragraph.get("Tests", ""))
         if "Test-Command" in paragraph and not names:
@@ -169,7 +173,7 @@ def read_summary(
     found: dict[str, TestEnd] = {}
     times = _durations(log)
     for line in text.splitlines()[: 4 * TEST_LIMIT]:
-        match = re.match(r"(\S+)\s+(PASS|FAIL|SKIP|FLAKY|BROKEN)\b\s*(.*)", line)
+        match = re.match(r"([^\s/]+)\s+(PASS|FAIL|SKIP|FLAKY|BROKEN)\b\s*(.*)", line)
         if match is None or match[1] in ("*", *without) or len(found) >= TEST_LIMIT:
             continue
         if only and match[1] not in only:
@@ -277,7 +281,10 @@ def _name_feature(features: Iterable[str]) -> str | None:
 
 
 def _generated(control: str) -> tuple[str, ...]:
-    first = next(iter(_paragraphs(control)), None)
+    try:
+        first = next(iter(_paragraphs(control)), None)
+    except (ValueError, EOFError):
+        return ()
     return tuple(GENERATED.findall(first.get("Testsuite", ""))) if first is not None else ()
 
 

@@ -48,7 +48,7 @@ OUTPUT_LIMIT_BYTES = 64 << 20
 PACKED_LIMIT_BYTES = 160 << 20
 FILES_LIMIT, FILE_LIMIT_BYTES = 2000, 32 << 20
 CONTROL_LIMIT_BYTES = 256 << 10
-SUMMARY_LIMIT_BYTES, LOG_LIMIT_BYTES = 256 << 10, 64 << 20
+SUMMARY_LIMIT_BYTES, LOG_LIMIT_BYTES = 256 << 10, 16 << 20
 FRAME_END_S = 90.0
 LOOK_TIMEOUT_S = 600.0
 SCRATCH_LIMIT_BYTES = 4 << 30
@@ -177,12 +177,17 @@ def prepare(run: Run, tested: Tested, proxy: str) -> None:
         _fetch_before(run, tested.before)
     update = ["apt-get", "-q", "-o", "Acquire::Retries=2", "update", "--error-on=any"]
     _must(run, update, UPDATE_TIMEOUT_S, "apt-get update failed in the testbed")
-    for name, version in tested.packages.items():
-        said = _must(run, ["apt-cache", "policy", name])
-        candidate = re.search(r"^\s+Candidate: (\S+)$", said, re.MULTILINE)
-        if candidate is None or candidate[1] != version:
-            offered = candidate[1] if candidate else "nothing"
-            raise NotThere(f"apt offers {offered} of {name}, not {version}")
+    offered = {name: _candidate(_must(run, ["apt-cache", "policy", name])) for name in tested.packages}
+    for name, version in offered.items():
+        # What apt does not know at all is no package for users (a udeb), as long as it knows another one.
+        if version != tested.packages[name] and (version or not any(offered.values())):
+            raise NotThere(f"apt offers {version or 'nothing'} of {name}, not {tested.packages[name]}")
+
+
+def _candidate(policy: str) -> str:
+    """The version that apt would install, by ``apt-cache policy``; "" for a name it does not know."""
+    found = re.search(r"^\s+Candidate: (\S+)$", policy, re.MULTILINE)
+    return found[1] if found and found[1] != "(none)" else ""
 
 
 def _fetch_before(run: Run, urls: Sequence[str]) -> None:
@@ -255,7 +260,7 @@ def _opened(packed: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(packed, "r:") as tar:
             yield tar
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError) as error:
         raise FarmTrouble(
             f"what autopkgtest left cannot be read: {error}", resolution="It is tried again."
         ) from error

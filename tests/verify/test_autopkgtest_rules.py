@@ -261,3 +261,32 @@ def test_what_is_too_large_or_no_archive_stays_away(tmp_path: Path, monkeypatch:
     (tmp_path / "y.tar").write_bytes(b"garbage" * 1000)
     with pytest.raises(FarmTrouble):
         take_home(tmp_path / "y.tar", tmp_path / "out2")
+
+
+def test_a_name_in_the_summary_leads_to_no_other_file() -> None:
+    assert read_summary("../../../etc/x FAIL no\n/etc/x FAIL no\n", "", "overlay") == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\nTests: a\n",
+        "-----BEGIN PGP SIGNATURE-----\n",
+        "no field\n",
+        "Tests\n: a\n",
+        "\x00\x01: \n\n\n Tests: a\n",
+        "Tests: " + "a " * 100000,
+    ],
+)
+def test_no_text_is_too_strange_to_be_read(text: str) -> None:
+    plan(read_declared(text, text))
+
+
+def test_an_archive_of_endless_headers_is_no_archive(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 512
+    block = header.tobuf(tarfile.GNU_FORMAT) + b"x" * 512
+    (tmp_path / "x.tar").write_bytes(block * 5000)
+
+    with pytest.raises(FarmTrouble):
+        take_home(tmp_path / "x.tar", tmp_path / "out")
