@@ -28,7 +28,7 @@ from buildfarm.errors import FarmTrouble
 from buildfarm.files import empty_directory, remove_tree, write_json
 from buildfarm.vm.images import Image
 from buildfarm.vm.machine import Machine, MachineEnded
-from buildfarm.vm.qemu import Accel, Disk, Hardware, cpu_model
+from buildfarm.vm.qemu import CHANNELS, Accel, Build, Descriptors, Disk, Hardware, argv
 
 SNAPSHOT_VERSION = 1
 SETTLE_LIMIT_S = 120.0
@@ -60,12 +60,18 @@ class SnapshotSpec:
             self.image.directory.name,
             self.image.append,
             asdict(self.hardware),
-            self.accel,
-            cpu_model(self.image.architecture, self.accel),
             self.qemu_version,
+            argv(self._build),
             WARM_UP,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def _build(self) -> Build:
+        """The machine, but for what is each one's own."""
+        disk, wires = Disk(Path("disk"), "qcow2"), Descriptors(3, 4, 5, dict.fromkeys(CHANNELS, 6))
+        image = self.image
+        return Build("any", image.architecture, self.accel, self.hardware, disk, Path("gateway"), wires)
 
 
 @dataclass(frozen=True)
