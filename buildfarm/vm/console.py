@@ -14,18 +14,18 @@ RECORD_LIMIT_BYTES = 16 << 20
 LINE_LIMIT = 2000
 KEPT_LINES = 200
 # Colours, cursor movements, and the odd control character.
-UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b.|[\x00-\x08\x0b-\x1f\x7f]")
+UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 # What a console says on the way up, the furthest last.
 MILESTONES = (
     ("the firmware", re.compile(r"SeaBIOS|UEFI|BdsDxe|iPXE|Booting from")),
     ("the boot loader", re.compile(r"GRUB|SYSLINUX|EXTLINUX|systemd-boot")),
     ("the kernel", re.compile(r"Linux version|Command line:|Decompressing Linux|^\[ *\d+\.\d+\] ")),
     ("the root file system", re.compile(r"EXT4-fs \(.*mounted filesystem|initrd: \S+ is mounted")),
-    ("systemd", re.compile(r"systemd\[1\]: |Welcome to .*!|Started |Reached target|Starting ")),
+    ("systemd", re.compile(r"systemd\[1\]: |Welcome to (?!GRUB).*!|Started |Reached target|Starting ")),
     ("the basic system", re.compile(r"Reached target.* [Bb]asic\S*|basic\.target")),
     (
         "all its services",
-        re.compile(r"buildfarm: the system is up|Reached target.*(Multi-User|Graphical)|login: "),
+        re.compile(r"buildfarm: the system is up|Reached target.*(Multi-User|Graphical)|login:"),
     ),
 )
 TROUBLE = re.compile(
@@ -99,8 +99,12 @@ class Console:
     def last_lines(self, count: int = 15) -> tuple[str, ...]:
         """The last lines, as they were said."""
         with self._lock:
-            unfinished = [clean(bytes(self._line).decode("utf-8", "backslashreplace"))] if self._line else []
-            return tuple([*self._tail, *(text for text in unfinished if text.strip())][-count:])
+            return tuple([*self._tail, *self._unfinished()][-count:])
+
+    def _unfinished(self) -> list[str]:
+        """The line that has not come to its end, if there is one: a prompt never does."""
+        text = clean(bytes(self._line).decode("utf-8", "backslashreplace"))
+        return [text] if text.strip() else []
 
     @property
     def trouble(self) -> str:
@@ -110,7 +114,9 @@ class Console:
     @property
     def how_far(self) -> str:
         """How far the machine came, in words: "nothing", "the kernel", ... "all its services"."""
-        return MILESTONES[self._reached][0] if self._reached >= 0 else "nothing"
+        with self._lock:
+            reached = max(self._reached, furthest(self._unfinished()))
+        return MILESTONES[reached][0] if reached >= 0 else "nothing"
 
 
 def clean(text: str) -> str:
