@@ -188,6 +188,8 @@ def _purge(work: Verification, machine: Machine, before: Before) -> None:
         if ran.status != 0:
             raise judge_apt(ran.output, ran.status, work.subject.packages).as_error("it cannot be removed")
         left = read_removal(ran.output, before.installed)
+        if not left.whole:
+            raise PackageFault("what the purge left cannot be told: its end did not come", details=ran.tail())
         if left.packages or left.gone:
             told = [f"{name} stays" for name in left.packages] + [f"{name} went, too" for name in left.gone]
             raise PackageFault(f"packages after the purge are not those before: {', '.join(told[:5])}")

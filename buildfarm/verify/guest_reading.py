@@ -15,11 +15,14 @@ FETCH_TROUBLE = re.compile(
     re.MULTILINE,
 )
 DISK_FULL = re.compile(r"No space left on device|You don't have enough free space")
-BROKEN = re.compile(r"^dpkg: error processing (?:package (\S+)|archive (\S+)) \(([^)]*)\)", re.MULTILINE)
+BROKEN = re.compile(
+    r"^dpkg: error processing (?:package (\S+)|archive (\S+)) \([^)]*\):(?:\n (dependency problems)?)?",
+    re.MULTILINE,
+)
 SCRIPT = re.compile(
     r"(?:installed|new|old) (\S+) package (\S+) (?:maintainer )?script subprocess (.+)$", re.MULTILINE
 )
-UNMET = re.compile(r"^\s*(\S+) : (?:Pre)?-?Depends: (.+)$", re.MULTILINE)
+UNMET = re.compile(r"^\s*(\S+) : (?:(?:Pre)?-?Depends: (.+)|((?:Conflicts|Breaks): .+))$", re.MULTILINE)
 OVERWRITE = re.compile(r"trying to overwrite '([^']+)', which is also in package (\S+)")
 CANDIDATE = re.compile(r"^  Candidate: (\S+)$", re.MULTILINE)
 INSTALLED_STATUS = "ii"
@@ -115,7 +118,7 @@ def read_removal(text: str, before: Mapping[str, str]) -> Removal:
         tuple(sorted(set(after) - set(before))),
         tuple(sorted(set(before) - set(after))),
         tuple(files),
-        "end" in found,
+        "end" in found and "installed" in found,
     )
 
 
@@ -138,25 +141,38 @@ class AptFailure:
         return FarmTrouble(f"{doing}: {self.reason}", details=self.details, resolution="It is tried again.")
 
 
+def _broken(text: str) -> list[str]:
+    """The packages that dpkg could not process; those that only depend on one of them where there is no other."""
+    found = [
+        ((name or archive.rsplit("/", 1)[-1]).partition("_")[0].partition(":")[0], bool(follows))
+        for name, archive, follows in BROKEN.findall(text)
+    ]
+    return [name for name, follows in found if not follows] or [name for name, _ in found]
+
+
 def judge_apt(text: str, status: int, packages: Collection[str]) -> AptFailure:
     """Why an apt run that exited ``status`` failed, by what it printed; ``packages`` are those under test."""
     details = "\n".join(text.rstrip().splitlines()[-15:])
-    broken = [(name or archive.rsplit("/", 1)[-1], what) for name, archive, what in BROKEN.findall(text)]
+    broken = _broken(text)
     if DISK_FULL.search(text):
         return AptFailure("the machine's disk is full", ours=True, details=details)
     if (clash := OVERWRITE.search(text)) is not None:
         reason = f"it would overwrite {clash[1]}, which is also in {clash[2]}"
         return AptFailure(reason, ours=True, details=details)
     if broken:
-        names = [name.partition("_")[0].partition(":")[0] for name, _ in broken]
-        scripts = {name: f"its {script} script {how}" for name, script, how in SCRIPT.findall(text)}
-        first = next((name for name in names if name in packages), names[0])
+        scripts = {
+            name.partition(":")[0]: f"its {script} script {how}" for name, script, how in SCRIPT.findall(text)
+        }
+        first = next((name for name in broken if name in packages), broken[0])
         why = scripts.get(first, "dpkg cannot process it")
-        return AptFailure(f"{first}: {why}", ours=any(name in packages for name in names), details=details)
+        return AptFailure(f"{first}: {why}", ours=first in packages, details=details)
     if FETCH_TROUBLE.search(text):
         return AptFailure("apt could not fetch what it wants", ours=False, details=details)
     if unmet := UNMET.findall(text):
-        told = "; ".join(f"{name} wants {what.strip()}" for name, what in unmet[:5])
+        told = "; ".join(
+            f"{name} wants {what.strip()}" if what else f"{name} {against.strip()}"
+            for name, what, against in unmet[:5]
+        )
         return AptFailure(f"unmet dependencies: {told}", ours=True, details=details)
     errors = [line[3:] for line in text.splitlines() if line.startswith("E: ")]
     return AptFailure(errors[0] if errors else f"apt exited {status}", ours=True, details=details)

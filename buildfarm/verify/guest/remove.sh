@@ -12,5 +12,5 @@ echo '== left'
 find / -xdev \( -path /var/log -o -path /var/cache -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/lib/systemd \
     -o -path /var/lib/buildfarm -o -path /var/lib/ucf -o -path /tmp -o -path /var/tmp -o -path /root \
     -o -path /proc -o -path /sys -o -path /dev -o -path /run \) -prune \
-    -o -cnewer /run/buildfarm-began ! -type d -print | head -n 500
+    -o -cnewer /run/buildfarm-began ! -type d -print | cut -c 1-400 | head -n 100
 echo '== end'
