@@ -22,7 +22,7 @@ from buildfarm.job import FirstbootJob
 from buildfarm.verify.guest_files import fetch_file, run_in_tree, send_tree
 from buildfarm.verify.installing import GUEST, Installer, Subject
 from buildfarm.vm.callbacks import Call, Callbacks
-from buildfarm.vm.console import Console
+from buildfarm.vm.console import Console, clean
 from buildfarm.vm.machine import GuestRan, Machine, MachineEnded
 
 PLACE = "/var/lib/buildfarm/nested"
@@ -102,7 +102,6 @@ def found(work: Founding) -> FoundingEnd:
     """
     end = FoundingEnd()
     began = time.monotonic()
-    deadline = began + work.job.timeout_s
 
     def reached(phase: str) -> None:
         end.phases[phase] = round(time.monotonic() - began, 2)
@@ -113,6 +112,7 @@ def found(work: Founding) -> FoundingEnd:
             with _watched(machine):
                 _prepare(work, machine)
                 reached("booted")
+                deadline = time.monotonic() + work.job.timeout_s
                 left = max(1.0, deadline - time.monotonic())
                 Installer(machine, work.subject, work.log, work.say, left, "timeout_s").install(work.names)
                 reached("installed")
@@ -232,6 +232,8 @@ def _boot(work: Founding, machine: Machine, end: FoundingEnd, deadline: float) -
 def _fault(work: Founding, machine: Machine, console: Console, why: str) -> PackageFault:
     lines = [f"it said: {console.trouble}"] if console.trouble else []
     lines += ["the last lines of its console:", *(f"  {line}" for line in console.last_lines())]
+    if said := machine.run(("tail", "--bytes=2000", f"{PLACE}/qemu.log"), timeout_s=LOOK_TIMEOUT_S).output.strip():
+        lines += ["qemu said:", *(f"  {clean(line)}" for line in said.splitlines())]
     if refused := _refusals(work, machine):
         return PackageFault(f"the image called, and was refused: {refused[0]}", details="\n".join(lines))
     return PackageFault(

@@ -118,10 +118,10 @@ def run_suite(work: SuiteWork) -> SuiteEnd:
     """Run it; what is the package's fault is in what is returned. Raises FarmTrouble for everything else."""
     end = SuiteEnd()
     began = time.monotonic()
-    deadline = began + work.job.timeout_s
     with ExitStack() as stack:
         members = [_begin(work, stack, number) for number in range(1, work.job.machines + 1)]
         _phase(work, end, "booted", began)
+        deadline = time.monotonic() + work.job.timeout_s
         try:
             lan = stack.enter_context(Lan()) if len(members) > 1 else None
             _each(members, lambda member: _make_ready(work, member, lan), "being set up")
