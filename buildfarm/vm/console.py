@@ -14,7 +14,9 @@ RECORD_LIMIT_BYTES = 16 << 20
 LINE_LIMIT = 2000
 KEPT_LINES = 200
 # Colours, cursor movements, and the odd control character.
-UNPRINTABLE = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+UNPRINTABLE = re.compile(
+    r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b.|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]"
+)
 # What a console says on the way up, the furthest last.
 MILESTONES = (
     ("the firmware", re.compile(r"SeaBIOS|UEFI|BdsDxe|iPXE|Booting from")),

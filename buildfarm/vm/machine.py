@@ -39,6 +39,7 @@ TIMED_OUT = (124, 137)  # timeout(1): past its limit; and killed past that
 WORD_LIMIT_BYTES = 4096
 
 Reason = Literal["panic", "reset", "shutdown", "silent", "agent", "flood", "killed", "stalled", "storage"]
+ENDS_QEMU = ("panic", "reset", "shutdown", "killed")
 
 
 @dataclass(frozen=True)
@@ -506,7 +507,7 @@ class Machine:
 
     def evidence(self, screenshot: Path | None = None) -> Evidence:
         """What there is to see now; with ``screenshot`` a picture is made there where there is a screen."""
-        if self._ending is not None and self._ending.reason != "silent":
+        if self._ending is not None and self._ending.reason in ENDS_QEMU:
             self._watcher.join(5.0)  # qemu is ending; the console's last words are on their way
         self.console.flush()
         picture = None
