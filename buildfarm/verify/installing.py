@@ -115,7 +115,8 @@ class Installer:
                 self.script("update.sh", timeout_s=limit)
                 ran = self.script("install.sh", "all", *names, timeout_s=limit)
         if ran.timed_out:
-            raise PackageFault(
+            fault = PackageFault if ours else FarmTrouble
+            raise fault(
                 f"not installed after {ran.duration_s:.0f} s ({self.limit_name} {limit:.0f})",
                 details=ran.tail(),
                 resolution="The last lines say where it stood.",
