@@ -107,7 +107,7 @@ def without_agent(image: Image) -> Image:
     [
         (corrupt, "it shut down", "the kernel", "cannot be mounted"),
         (without_initrd, "its kernel panicked", "the kernel", "Unable to mount root"),
-        (without_init, "its kernel panicked", "the kernel", "Attempted to kill init"),
+        (without_init, "its kernel panicked", "the root file system", "Attempted to kill init"),
         (without_agent, "no call within", "", "buildfarm-firstboot"),
     ],
 )

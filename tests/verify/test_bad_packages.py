@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import Any
 
 import pytest
 
 from buildfarm.verdict import StageResult, Verdict
 from buildfarm.vm.console import RECORD_LIMIT_BYTES
+from buildfarm.vm.gateway import CONNECTIONS, WAITING_CONNECTIONS
 from tests.archive.conftest import server, signer
 from tests.verify.conftest import bench
 from tests.verify.yard import Yard, yard
 
 __all__ = ["bench", "server", "signer", "yard"]
 
+JUST_REFUSED = 64  # connections whose process has not seen yet that they were refused
 UNIT = "[Service]\nType=oneshot\nExecStart=/bin/false\n"
 # Takes the place of the agent that a call is made with. $1 is "call", $2 the phase; the token comes on its input.
 WRAPPER = """
@@ -157,7 +160,7 @@ def test_a_call_out_of_order_is_refused(yard: Yard) -> None:
     fails(
         yard,
         WRAPPER % EARLY,
-        r"^callbacks: 1 call refused: tested: not this machine's token for this phase \(403\)",
+        r"^callbacks: 2 calls refused: tested: not this machine's token for this phase \(403\)",
     )
 
 
@@ -180,8 +183,19 @@ def test_a_flood_of_calls_costs_the_machine_time_and_the_farm_nothing(yard: Yard
 def test_connections_that_are_held_open_are_bounded(yard: Yard) -> None:
     hold = "ulimit -n 4096; for n in {1..1000}; do exec {fd}<>/dev/tcp/10.0.2.100/80; done; sleep 5"
     yard.publish(bash(hold) + " || true")
+    most, over = [0], threading.Event()
+
+    def count() -> None:
+        while not over.wait(0.1):
+            most.append(sum(words.startswith("nc ") for words in yard.processes().values()))
+
+    counter = threading.Thread(target=count)
+    counter.start()
     result = yard.boot()
+    over.set()
+    counter.join()
     assert result.verdict is Verdict.PASS, yard.log()
+    assert 20 < max(most) <= CONNECTIONS + WAITING_CONNECTIONS + JUST_REFUSED
 
 
 @pytest.mark.slow
