@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
 from buildfarm.errors import FarmTrouble
 from buildfarm.job import SuiteJob
@@ -38,6 +39,11 @@ def run(context: StageContext) -> Outcome:
         context.out,
         context.log,
     )
+    if job.machines > 1 and context.settings.vm.backend != "qemu":
+        raise FarmTrouble(
+            "several machines on one network are qemu's alone",
+            resolution='Set backend = "qemu" under [vm] in farm.toml, or let the recipe ask for one machine.',
+        )
     wanted_mib, limit_mib = job.machines * rules.memory_mib, room.host().memory_limit_mib
     if wanted_mib > limit_mib:
         raise FarmTrouble(
@@ -50,7 +56,7 @@ def run(context: StageContext) -> Outcome:
             job,
             Subject(published.version, published.packages, published.sources),
             context.tree,
-            room.machine,
+            partial(room.machine, lan=job.machines > 1),
             context.out,
             context.log,
             context.say,

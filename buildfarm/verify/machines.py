@@ -60,13 +60,16 @@ class MachineRoom:
         start: Start | None = None,
         boot_timeout_s: float = 180.0,
         nested: tuple[Callbacks, ...] = (),
+        *,
+        lan: bool = False,
     ) -> Iterator[Machine]:
         """A machine that has booted and called, for the ``with`` block; raises FarmTrouble when none can be had.
 
         ``name`` tells it from the others of the stage: ``console-NAME.log`` is its console. ``nested`` are the
-        machines that will be booted inside it.
+        machines that will be booted inside it. With ``lan`` it has a slot for a card on a network of several.
         """
-        order = replace(self.order(name, start, boot_timeout_s), nested=nested)
+        order = self.order(name, start, boot_timeout_s)
+        order = replace(order, nested=nested, hardware=replace(order.hardware, lan=lan))
         with start_machine(order, self.host()) as machine:
             self._give_disk(machine)
             yield machine

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from buildfarm.errors import FarmTrouble
 from buildfarm.vm.lan import Lan
 from buildfarm.vm.machine import Machine
+from buildfarm.vm.qemu import LAN_SLOT
 from buildfarm.vm.qmp import QmpError
 
 PLUG_TIMEOUT_S = 60.0
@@ -35,13 +36,13 @@ _GROW = 'root=$(findmnt --noheadings --output SOURCE /) && exec resize2fs "$root
 
 def plug_lan(machine: Machine, lan: Lan, address: str) -> None:
     """Give the machine a card on ``lan``, up, with ``address`` (``192.168.77.1/24``); raises FarmTrouble, and
-    MachineEnded."""
+    MachineEnded. Its hardware is one with a slot for that."""
     hardware_address = "52:54:01:" + ":".join(f"{byte:02x}" for byte in secrets.token_bytes(3))
-    card = {"driver": "virtio-net-pci", "id": "lan-card", "netdev": "lan", "mac": hardware_address, "romfile": ""}
+    card = {"driver": "virtio-net-pci", "id": "lan-card", "bus": LAN_SLOT, "netdev": "lan", "romfile": ""}
     with lan.plug() as end:
         _execute(machine, "getfd", {"fdname": "lan"}, descriptors=(end.fileno(),))
     _execute(machine, "netdev_add", {"type": "socket", "id": "lan", "fd": "lan"})
-    _execute(machine, "device_add", card)
+    _execute(machine, "device_add", {**card, "mac": hardware_address})
     ran = machine.run(("sh", "-c", _CARD_UP, "sh", hardware_address, address), timeout_s=PLUG_TIMEOUT_S)
     if ran.status != 0:
         raise FarmTrouble("the machine's second network card does not come up", details=ran.tail())

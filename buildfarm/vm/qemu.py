@@ -14,6 +14,7 @@ GATEWAY_ADDRESS = "10.0.2.100"
 CHANNELS = ("control", "input", "output", "error")
 CONTROL_ID = "control-port"  # events that tell of its other end name it so
 CREDENTIAL = "buildfarm.firstboot"
+LAN_SLOT = "lan-slot"
 PROGRAMS = {"amd64": "qemu-system-x86_64", "i386": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 MACHINE_TYPES = {"amd64": "q35", "i386": "q35", "arm64": "virt"}
 # What of a PC nobody here has a use for, and a boot spends time on.
@@ -22,12 +23,14 @@ WITHOUT = {"q35": ("smm=off", "sata=off", "smbus=off", "vmport=off", "usb=off")}
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a machine has, and may use up at most: memory in MiB, processors, disk in GiB, a screen."""
+    """What a machine has, and may use up at most: memory in MiB, processors, disk in GiB, a screen; with ``lan`` a
+    slot for a card on the network of a suite's machines."""
 
     memory_mib: int = 512
     cpus: int = 1
     disk_gib: int = 8
     screen: bool = False
+    lan: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def argv(build: Build) -> list[str]:
         "-display",
         "none",
         *(["-device", "VGA"] if hardware.screen else []),
+        *(["-device", f"pcie-root-port,id={LAN_SLOT},chassis=1"] if hardware.lan else []),
         "-rtc",
         "base=utc,clock=host",
         # A reset that nobody asked for ends the machine, and is told apart from a shutdown; a panic stops it.
