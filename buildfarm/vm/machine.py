@@ -151,6 +151,7 @@ class _Stream:
         self.room -= len(own)
         if self.sink is not None and own:
             self.sink.write(own)
+            self.sink.flush()  # whoever follows a log sees it as it comes
         return own
 
 
