@@ -108,7 +108,7 @@ def without_agent(image: Image) -> Image:
         (corrupt, "it shut down", "the kernel", "cannot be mounted"),
         (without_initrd, "its kernel panicked", "the kernel", "Unable to mount root"),
         (without_init, "its kernel panicked", "the root file system", "Attempted to kill init"),
-        (without_agent, "no call within", "", "buildfarm-firstboot"),
+        (without_agent, "no call within", "the root file system", "systemd begins"),
     ],
 )
 def test_an_image_that_does_not_boot_is_told_with_how_far_it_came(

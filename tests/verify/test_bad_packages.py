@@ -172,10 +172,11 @@ def test_an_agent_that_was_replaced_by_one_that_says_nothing_is_told(yard: Yard)
 @pytest.mark.slow
 def test_a_flood_of_calls_costs_the_machine_time_and_the_farm_nothing(yard: Yard) -> None:
     flood = (
-        "for n in {1..1500}; do exec 9<>/dev/tcp/10.0.2.100/80; token=wrong-$n more=; "
-        f"{POST} >/dev/null; exec 9>&-; done"
+        "while [ $SECONDS -lt 20 ]; do exec 9<>/dev/tcp/10.0.2.100/80; token=wrong-$SECONDS more=; "
+        f"{POST.replace('cat <&9', 'read -r _ <&9')}; exec 9>&-; done"
     )
-    result = fails(yard, bash(flood), r"^callbacks: 1500 calls refused: installed: not this machine's")
+    result = fails(yard, bash(flood), r"^callbacks: \d+ calls refused: installed: not this machine's")
+    assert int(result.reason.split()[1]) > 30
     assert len(result.facts["refused_calls"]) == 10
 
 
