@@ -128,7 +128,7 @@ class ImageSettings:
 class VmSettings:
     """Machines to try packages in. ``ready`` of them wait booted; stages run ``simultaneous`` ones at once,
     with ``memory_limit_mib`` together (0: half of the host's). What they write to their disks lies in ``scratch``
-    while they live. A failed one is kept ``keep_failed_s``.
+    while they live. `buildfarm vm run --keep-failed` holds one in which something failed ``keep_failed_s``.
     """
 
     accel: Literal["auto", "kvm", "tcg"] = "auto"
@@ -138,7 +138,7 @@ class VmSettings:
     memory_limit_mib: int = 0
     scratch: str = "/var/tmp"  # noqa: S108 (qemu makes its files there and unlinks them)
     image_max_age_days: int = 7
-    keep_failed_s: int = 0
+    keep_failed_s: int = 1800
     images: Mapping[str, ImageSettings] = field(default_factory=dict)
 
 
@@ -338,7 +338,7 @@ def _check_machines(vm: VmSettings) -> None:
         ("simultaneous", 1),
         ("memory_limit_mib", 0),
         ("image_max_age_days", 1),
-        ("keep_failed_s", 0),
+        ("keep_failed_s", 1),
     ):
         if getattr(vm, key) < least:
             raise ValueError(f"vm.{key}: a number from {least} on is wanted")

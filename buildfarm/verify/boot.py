@@ -33,6 +33,7 @@ from buildfarm.vm.machine import Machine, MachineEnded
 AGENT = "/usr/lib/buildfarm/agent"
 SCRIPT_PLACE = "/run/buildfarm-script"
 CLOCK_SLACK_S = 120
+CALL_LIMIT_S = 5.0  # for what is on its way when the agent has ended
 START_AGAIN = Callable[[str], AbstractContextManager[Machine]]
 
 
@@ -285,7 +286,7 @@ def _call(work: Verification, machine: Machine, phase: str, began: float) -> Non
     with _checking(work, f"call {phase}", machine, note_pass=False):
         token = machine.callbacks.issue(phase)
         ran = machine.run((AGENT, "call", phase), timeout_s=LOOK_TIMEOUT_S, stdin=f"{token}\n".encode())
-        if machine.callbacks.wait(phase, 0.0) is None:
+        if machine.callbacks.wait(phase, CALL_LIMIT_S) is None:
             raise PackageFault(
                 f"the machine did not call {phase}",
                 details=ran.tail(),

@@ -40,10 +40,11 @@ class Wires:
     input: socket.socket
     output: socket.socket
     error: socket.socket
+    calls: socket.socket
 
     def all(self) -> tuple[socket.socket, ...]:
         """Every socket, in the order of the fields."""
-        return (self.qmp, self.console, self.shell, self.control, self.input, self.output, self.error)
+        return (self.qmp, self.console, self.shell, self.control, self.input, self.output, self.error, self.calls)
 
     def close(self) -> None:
         """Close them all."""

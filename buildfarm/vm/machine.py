@@ -189,6 +189,7 @@ class Machine:
         self._wake, self._woken = socket.socketpair()
         self._stop, self._stopped = socket.socketpair()
         self._replies = bytearray()
+        self._calls_pending = bytearray()
         self._agent_left_at: float | None = None
         self._watched_since = time.monotonic(), _waited_s(body)
         self._shell_sink: Callable[[bytes], None] | None = None
@@ -205,6 +206,7 @@ class Machine:
             wires.console: self.console.feed,
             wires.qmp: self.qmp.feed,
             wires.shell: self._take_shell,
+            wires.calls: self._take_calls,
         }
         with selectors.DefaultSelector() as selector:
             selector.register(self._stopped, selectors.EVENT_READ)
@@ -227,6 +229,16 @@ class Machine:
                     if wire is wires.qmp:
                         self._qemu_is_gone()
                         return
+
+    def _take_calls(self, data: bytes) -> None:
+        """Calls of a guest without a network: a phase and its token, a line each."""
+        self._calls_pending += data
+        while (end := self._calls_pending.find(b"\n")) >= 0:
+            phase, _, token = self._calls_pending[:end].decode("utf-8", "replace").partition(" ")
+            del self._calls_pending[: end + 1]
+            self.callbacks.offer(phase, token, "over virtio-serial")
+        if len(self._calls_pending) > WORD_LIMIT_BYTES:
+            self._calls_pending.clear()
 
     def _take_shell(self, data: bytes) -> None:
         if self._shell_sink is not None:

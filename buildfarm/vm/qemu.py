@@ -11,7 +11,7 @@ from typing import Literal
 Accel = Literal["kvm", "tcg"]
 
 GATEWAY_ADDRESS = "10.0.2.100"
-CHANNELS = ("control", "input", "output", "error")
+CHANNELS = ("control", "input", "output", "error", "calls")
 CONTROL_ID = "control-port"  # events that tell of its other end name it so
 CREDENTIAL = "buildfarm.firstboot"
 LAN_SLOT = "lan-slot"

@@ -85,6 +85,13 @@ def test_a_machine_boots_from_nothing_calls_back_reboots_and_leaves_nothing(
         assert machine.run(["cat", "/proc/sys/kernel/random/boot_id"], timeout_s=60).output != first
         assert [call.phase for call in machine.callbacks.calls] == ["booted"]
         assert machine.callbacks.refusals == ()
+        down = 'for card in /sys/class/net/e*; do ip link set dev "${card##*/}" down; done'
+        assert machine.run(["sh", "-c", down], timeout_s=60).status == 0
+        token = machine.callbacks.issue("installed")  # without a network it calls by virtio-serial
+        machine.run(["/usr/lib/buildfarm/agent", "call", "installed"], timeout_s=60, stdin=f"{token}\n".encode())
+        call = machine.callbacks.wait("installed", 30)
+        assert call is not None
+        assert call.note == "over virtio-serial"
         console = machine.evidence()
         assert console.how_far == "all its services"
         with pytest.raises(MachineEnded) as ended:

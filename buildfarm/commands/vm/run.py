@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DETACH = b"\x1d"  # Ctrl-], as telnet and virsh have it
 SOURCES_LIMIT_BYTES = 256 << 10
-DEFAULT_HOLD_S = 1800
 INSTALL_TIMEOUT_S = 3600.0
 
 
@@ -71,11 +70,10 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "--keep-failed",
         nargs="?",
         type=int,
-        const=DEFAULT_HOLD_S,
-        default=0,
+        const=0,
         metavar="SECONDS",
         help="when something fails, hold the machine for a look: a shell at a terminal; it is given back after "
-        f"this time (default: {DEFAULT_HOLD_S})",
+        "this time (default: vm.keep_failed_s in farm.toml)",
     )
     parser.add_argument("words", nargs="*", metavar="COMMAND", help="a command to run in it, after --")
     parser.set_defaults(act=run)
@@ -133,10 +131,10 @@ def _use(room: MachineRoom, wanted: list[Wanted], sources: dict[str, str], args:
             if status == 0 and args.words:
                 ran = machine.run(args.words, timeout_s=24 * 3600, stdout=sys.stdout.buffer)
                 status = ran.status
-            if args.shell and (status == 0 or not args.keep_failed):
+            if args.shell and (status == 0 or args.keep_failed is None):
                 _shell(machine)
-            elif status != 0 and args.keep_failed:
-                _hold(machine, args.keep_failed)
+            elif status != 0 and args.keep_failed is not None:
+                _hold(machine, args.keep_failed or room.settings.vm.keep_failed_s)
         except MachineEnded as error:
             _say(f"the machine ended: {error.ending.in_words}")
             _say(machine.evidence().in_words)
