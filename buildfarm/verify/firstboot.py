@@ -54,9 +54,10 @@ class Emulator:
     console: str = "ttyS0"
 
 
+# Without graphics, a PC's firmware speaks to the serial port.
 EMULATORS = {
-    "amd64": Emulator("qemu-system-x86", "qemu-system-x86_64", "pc", "qemu64"),
-    "i386": Emulator("qemu-system-x86", "qemu-system-i386", "pc", "qemu32"),
+    "amd64": Emulator("qemu-system-x86", "qemu-system-x86_64", "pc,graphics=off", "qemu64"),
+    "i386": Emulator("qemu-system-x86", "qemu-system-i386", "pc,graphics=off", "qemu32"),
     "arm64": Emulator("qemu-system-arm", "qemu-system-aarch64", "virt", "cortex-a57", "ttyAMA0"),
 }
 

@@ -19,7 +19,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm import process
@@ -59,7 +59,6 @@ class SnapshotSpec:
             SNAPSHOT_VERSION,
             self.image.directory.name,
             self.image.append,
-            asdict(self.hardware),
             self.qemu_version,
             argv(self._build),
             WARM_UP,

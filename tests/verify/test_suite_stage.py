@@ -62,9 +62,10 @@ def test_a_suite_is_provisioned_and_run_and_its_results_and_logs_come_home(bench
             "ln -s /etc/shadow /srv/greet/logs/secret\nmkfifo /srv/greet/logs/pipe\n"
             "truncate -s 1G /srv/greet/logs/huge\n",
             "tests/data": "from the tree\n",
-            "tests/run": "#!/bin/sh\nset -e\ngreet\n"
+            "tests/run": "#!/bin/sh\nset -e\ngreet\ntest $(df --output=size -BG / | tr -dc 0-9) -ge 11\n"
             f"echo '{JUNIT.format('')}' >/srv/greet/results.xml\nlogger suite was here\n",
         },
+        machine={"disk_gib": 12},
         provision="tests/provision",
         results=("/srv/greet/results.xml",),
         logs=("/srv/greet/logs", "/srv/nowhere"),
