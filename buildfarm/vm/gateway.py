@@ -1,6 +1,6 @@
 """A machine's only way out: its callbacks, its cloud-init seed, and a proxy to the hosts that are allowed.
 
-``with Gateway(order) as gateway:`` serves HTTP/1.1 on a unix socket (qemu runs ``nc -U`` for each connection of
+``with Gateway(order) as gateway:`` serves HTTP/1.1 on a unix socket (qemu runs ``nc`` for each connection of
 the guest) and, when asked to, on a port of 127.0.0.1. One thread with an event loop does it all. The guest is
 not trusted: connections, heads, times, bytes, records and the rate of requests are all bounded.
 """

@@ -145,7 +145,7 @@ def _connected(devices: ET.Element, tag: str, domain: Domain, wire: str) -> ET.E
 def _told_to_qemu(root: ET.Element, domain: Domain) -> None:
     drive = f"if=none,id=disk,file={escape(str(domain.disk.path))},format={domain.disk.format},snapshot=on"
     # qemu splits the command at blanks, as a shell would, and runs no shell.
-    forward = f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -U {escape(shlex.quote(str(domain.gateway)))}"
+    forward = f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -N -U {escape(shlex.quote(str(domain.gateway)))}"
     # libvirt numbers its own devices from the first place on, and these come to theirs before.
     words = [
         *("-sandbox", SANDBOX),

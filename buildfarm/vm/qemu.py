@@ -162,7 +162,8 @@ def _disk(build: Build) -> list[str]:
 
 def _network(build: Build) -> list[str]:
     # qemu splits the command at blanks, as a shell would, and runs no shell.
-    forward = f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -U {escape(_quoted(str(build.gateway)))}"
+    # -N: the guest's end of a connection is passed on, so that none is kept for what waits for nothing.
+    forward = f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -N -U {escape(_quoted(str(build.gateway)))}"
     address = f",mac={build.address}" if build.address else ""
     return [
         "-netdev",

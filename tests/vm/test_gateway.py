@@ -101,7 +101,7 @@ def test_nc_carries_a_call_as_qemu_does_and_goes(open_gateway: OpenGateway) -> N
     gateway = open_gateway(callbacks)
     # Standard input stays open, as the guest's side does: nc goes because the gateway closes.
     with subprocess.Popen(
-        ["nc", "-U", gateway.order.socket_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ["nc", "-N", "-U", gateway.order.socket_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None

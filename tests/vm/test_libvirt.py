@@ -70,7 +70,7 @@ def test_a_writable_disk_is_nowhere_and_the_network_is_one_address() -> None:
     assert "snapshot=on" in drive
     (network,) = [word for word in words if word.startswith("user,")]
     assert "restrict=on" in network
-    assert "guestfwd=tcp:10.0.2.100:80-cmd:nc -U /run/m/gateway.sock" in network
+    assert "guestfwd=tcp:10.0.2.100:80-cmd:nc -N -U /run/m/gateway.sock" in network
 
 
 def test_names_with_odd_letters_stay_names() -> None:

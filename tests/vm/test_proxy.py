@@ -692,7 +692,7 @@ def test_a_large_file_passes_whole(open_gateway: OpenGateway, tmp_path: Path) ->
     with files_served(tmp_path / "f") as port:
         gateway = open_gateway(mirrors=(port,))
         with subprocess.Popen(
-            ["nc", "-U", gateway.order.socket_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            ["nc", "-N", "-U", gateway.order.socket_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as nc:
             assert nc.stdin is not None
             assert nc.stdout is not None

@@ -57,7 +57,7 @@ def test_a_machine_reaches_nothing_but_its_gateway() -> None:
         "id=net",
         "restrict=on",
         "ipv6=off",
-        "guestfwd=tcp:10.0.2.100:80-cmd:nc -U '/run/m/gateway.sock'",
+        "guestfwd=tcp:10.0.2.100:80-cmd:nc -N -U '/run/m/gateway.sock'",
     ]
 
 
@@ -100,7 +100,7 @@ def test_a_path_stays_one_value_whatever_is_in_it(path: str) -> None:
     assert f"mem-path={odd}" in fields(values(words, "-object")[0])
     (net,) = values(words, "-netdev")
     command = fields(net)[-1].partition("-cmd:")[2]
-    assert shlex.split(command) == ["nc", "-U", str(odd)]
+    assert shlex.split(command) == ["nc", "-N", "-U", str(odd)]
 
 
 @given(st.text(max_size=60))
@@ -119,8 +119,8 @@ def test_no_secret_is_in_the_words() -> None:
 @pytest.mark.parametrize(
     ("architecture", "program", "machine", "panics"),
     [
-        ("amd64", "qemu-system-x86_64", "pc", "pvpanic"),
-        ("i386", "qemu-system-x86_64", "pc", "pvpanic"),
+        ("amd64", "qemu-system-x86_64", "q35", "pvpanic"),
+        ("i386", "qemu-system-x86_64", "q35", "pvpanic"),
         ("arm64", "qemu-system-aarch64", "virt", "pvpanic-pci"),
         ("riscv64", "qemu-system-riscv64", "virt", "pvpanic-pci"),
     ],
