@@ -253,7 +253,9 @@ def _checking(work: Verification, name: str, machine: Machine, *, note_pass: boo
         machine.check()
         yield
     except PackageFault as fault:
-        details = "\n".join(text for text in (fault.details, fault.resolution) if text)
+        trouble = machine.evidence().trouble
+        said = f"the console said: {trouble}" if trouble else ""
+        details = "\n".join(text for text in (fault.details, said, fault.resolution) if text)
         note(Verdict.FAIL, fault.brief, details)
         work.say(f"fail: {fault.brief}")
     except MachineEnded as error:

@@ -24,7 +24,7 @@ from buildfarm.verdict import StageResult, Verdict
 from buildfarm.verify.machines import MachineRoom
 from buildfarm.vm import starting
 from buildfarm.vm.images import Image, get_image, image_spec_for
-from buildfarm.vm.places import base_directory, sweep
+from buildfarm.vm.places import base_directory, machine_directory, sweep
 from tests.archive.conftest import server, signer
 from tests.verify.conftest import bench
 from tests.verify.yard import Yard, yard
@@ -182,6 +182,15 @@ def test_a_host_without_memory_for_one_more_says_whose_it_is(yard: Yard) -> None
     yard.set_vm(memory_limit_mib=256)
     result = errors(yard.boot(), r"^a machine of 512 MiB is more than machines may have here \(256 MiB\)$")
     assert "vm.memory_limit_mib" in result.resolution
+
+
+def test_what_other_machines_have_is_counted(yard: Yard) -> None:
+    yard.publish()
+    yard.set_vm(memory_limit_mib=768)
+    with machine_directory(512, 768):
+        result = yard.boot()
+    errors(result, "^no memory for a machine: it wants 512 MiB, others have 512 of 768 MiB$")
+    assert "tried again" in result.resolution
 
 
 def test_a_place_too_deep_for_sockets_is_told(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,8 @@ def test_output_without_end_ends_the_machine(yard: Yard) -> None:
 def test_eating_all_memory_kills_the_postinst_and_not_the_agent(yard: Yard) -> None:
     eat = "perl -e 'my @eaten; push @eaten, \"x\" x 9999999 while 1'"
     result = fails(yard, eat, r"^install: greet cannot be installed: .*post-installation")
-    assert "out of memory" in (result.details + yard.console()).lower()
+    assert "the console said: " in result.details
+    assert "Out of memory: Killed process" in result.details
 
 
 @pytest.mark.slow
@@ -183,7 +184,7 @@ def test_a_flood_of_calls_costs_the_machine_time_and_the_farm_nothing(yard: Yard
 @pytest.mark.slow
 def test_connections_that_are_held_open_are_bounded(yard: Yard) -> None:
     hold = "ulimit -n 4096; for n in {1..1000}; do exec {fd}<>/dev/tcp/10.0.2.100/80; done; sleep 5"
-    yard.publish(bash(hold) + " || true")
+    yard.publish(bash(hold))
     most, over = [0], threading.Event()
 
     def count() -> None:

@@ -80,11 +80,6 @@ class Yard:
             return (self.out / "log").read_text(errors="replace")
         return ""
 
-    def console(self) -> str:
-        with contextlib.suppress(FileNotFoundError):
-            return (self.out / "console-install.log").read_text(errors="replace")
-        return ""
-
     def processes(self) -> dict[int, str]:
         """Those that have this place in their command line: qemu, and nc, by their ids."""
         found = {}
