@@ -52,6 +52,8 @@ def find_published(context: StageContext) -> Published | str:
     if not packages:
         return f"nothing to install: {result.reason}"
     sources = fetch_sources(context)
+    if sources is None:
+        return f"{address} is private: machines are trusted with no one's token"
     return Published(str(result.facts["source"]), str(result.facts["version"]), packages, sources)
 
 
@@ -65,8 +67,8 @@ def require_built(published: Published, names: Sequence[str], where: str) -> Non
         )
 
 
-def fetch_sources(context: StageContext) -> str:
-    """The archive's .sources file, as users get it; raises FarmTrouble."""
+def fetch_sources(context: StageContext) -> str | None:
+    """The archive's .sources file, as users get it; None where that takes a token. Raises FarmTrouble."""
     address = parse_address(context.job.archive)
     base = f"{context.settings.archive_local_url}/{address.owner}/{address.name}"
     url = f"{base}/{address.name}-{context.series}.sources"
@@ -75,9 +77,10 @@ def fetch_sources(context: StageContext) -> str:
         with opener.open(url, timeout=SOURCES_TIMEOUT_S) as reply:
             text: bytes = reply.read(SOURCES_LIMIT_BYTES)
     except (urllib.error.URLError, OSError) as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code == 401:
+            return None
         raise FarmTrouble(
-            f"{url} cannot be had: {error}",
-            resolution="Is the farm up, and the archive a public one? Machines are trusted with no one's token.",
+            f"{url} cannot be had: {error}", resolution="Is the farm up? `buildfarm status` tells what runs."
         ) from error
     return text.decode()
 

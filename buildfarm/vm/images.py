@@ -47,7 +47,7 @@ CONSOLES = {"arm64": "ttyAMA0", "armhf": "ttyAMA0", "ppc64el": "hvc0"}
 KERNEL_WORDS = (
     "rw root=/dev/vda rootfstype=ext4 quiet panic=-1 mitigations=off cryptomgr.notests random.trust_cpu=on"
 )
-AMD64_WORDS = "no_timer_check tsc=reliable pti=off"
+AMD64_WORDS = "no_timer_check pti=off"
 
 
 @dataclass(frozen=True)

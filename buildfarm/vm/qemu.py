@@ -17,6 +17,11 @@ CREDENTIAL = "buildfarm.firstboot"
 LAN_SLOT = "lan-slot"
 PROGRAMS = {"amd64": "qemu-system-x86_64", "i386": "qemu-system-x86_64", "arm64": "qemu-system-aarch64"}
 MACHINE_TYPES = {"amd64": "q35", "i386": "q35", "arm64": "virt"}
+# What an image's boot loader is started by where it wants UEFI; a machine of type virt knows nothing else.
+UEFI_FIRMWARE = {
+    "amd64": Path("/usr/share/ovmf/OVMF.fd"),
+    "arm64": Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"),
+}
 # What of a PC nobody here has a use for, and a boot spends time on.
 WITHOUT = {"q35": ("smm=off", "sata=off", "smbus=off", "vmport=off", "usb=off")}
 
@@ -62,6 +67,8 @@ class Build:
     ``memory_file`` is where its memory lies; with ``memory_shared`` it is written there (a snapshot in the
     making), else the machine has a copy of its own on write. ``incoming`` waits for a migration stream.
     ``credentials`` is a file that qemu reads: it has a token in it, which no argument list may show.
+    ``smbios_serial`` is shown in one: where cloud-init finds its seed, which nobody can ask for but this machine.
+    ``held``: it does not run before it is told to.
     """
 
     name: str
@@ -77,6 +84,7 @@ class Build:
     memory_file: Path | None = None
     memory_shared: bool = False
     incoming: bool = False
+    held: bool = False
 
 
 def hardware_address(random: bytes) -> str:
@@ -104,7 +112,7 @@ def argv(build: Build) -> list[str]:
         "-nodefaults",
         "-no-user-config",
         "-machine",
-        ",".join((machine, "memory-backend=ram", *WITHOUT.get(machine, ()))),
+        ",".join((machine, "memory-backend=ram", *WITHOUT.get(machine, ()), *_firmware_console(build.disk))),
         "-accel",
         "kvm" if build.accel == "kvm" else "tcg,thread=multi",
         "-cpu",
@@ -137,7 +145,13 @@ def argv(build: Build) -> list[str]:
         *_wires(build.descriptors),
         *_boot(build),
         *(["-incoming", "defer"] if build.incoming else []),
+        *(["-S"] if build.held else []),
     ]
+
+
+def _firmware_console(disk: Disk) -> tuple[str, ...]:
+    """So that a PC's BIOS, and a boot loader that prints by it, are seen on the serial console."""
+    return ("graphics=off",) if disk.kernel is None and disk.firmware == "bios" else ()
 
 
 def _memory(build: Build) -> str:
@@ -156,7 +170,8 @@ def _disk(build: Build) -> list[str]:
         "-drive",
         f"{drive},cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device",
-        "virtio-blk-pci,drive=disk",
+        # Where a firmware looks for a boot loader: here, and nowhere else.
+        "virtio-blk-pci,drive=disk" + (",bootindex=1" if build.disk.kernel is None else ""),
     ]
 
 
@@ -188,11 +203,11 @@ def _wires(fds: Descriptors) -> list[str]:
 def _boot(build: Build) -> list[str]:
     words = []
     if build.disk.kernel is not None:
-        words += ["-kernel", str(build.disk.kernel), "-append", build.disk.append]
+        words += ["-kernel", str(build.disk.kernel), "-append", kernel_words(build)]
         if build.disk.initrd is not None:
             words += ["-initrd", str(build.disk.initrd)]
-    elif build.disk.firmware == "uefi":
-        words += ["-bios", "/usr/share/ovmf/OVMF.fd"]
+    elif (firmware := uefi_firmware(build.architecture, build.disk)) is not None:
+        words += ["-bios", str(firmware)]
     if build.credentials:
         words += ["-smbios", f"type=11,path={escape(build.credentials)}"]
     if build.smbios_serial:
@@ -200,10 +215,28 @@ def _boot(build: Build) -> list[str]:
     return words
 
 
+def uefi_firmware(architecture: str, disk: Disk) -> Path | None:
+    """The file of the firmware that such a disk is started by; None for one that comes with qemu."""
+    if disk.kernel is not None or (disk.firmware == "bios" and MACHINE_TYPES.get(architecture) == "q35"):
+        return None
+    return UEFI_FIRMWARE.get(architecture)
+
+
 def credential_text(content: str) -> bytes:
     """What the file of ``credentials`` holds: one systemd credential, as an SMBIOS string."""
     value = base64.b64encode(content.encode()).decode()
     return f"io.systemd.credential.binary:{CREDENTIAL}={value}".encode()
+
+
+def kernel_words(build: Build) -> str:
+    """The kernel's command line.
+
+    An emulated machine's processor counts the host's ticks, and how fast they are the kernel finds out while the
+    host may give the machine no time: its clock then ran twice as fast as ours. The HPET has a rate of its own.
+    """
+    pc = MACHINE_TYPES.get(build.architecture) == "q35"
+    steady = " tsc=unstable clocksource=hpet" if build.accel == "tcg" and pc else ""
+    return f"{build.disk.append}{steady}"
 
 
 def escape(value: str) -> str:

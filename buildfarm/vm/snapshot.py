@@ -58,7 +58,6 @@ class SnapshotSpec:
         content = [
             SNAPSHOT_VERSION,
             self.image.directory.name,
-            self.image.append,
             self.qemu_version,
             argv(self._build),
             WARM_UP,
@@ -68,7 +67,7 @@ class SnapshotSpec:
     @property
     def _build(self) -> Build:
         """The machine, but for what is each one's own."""
-        disk, wires = Disk(Path("disk"), "qcow2"), Descriptors(3, 4, 5, dict.fromkeys(CHANNELS, 6))
+        disk, wires = boot_disk(Path("disk"), self.image), Descriptors(3, 4, 5, dict.fromkeys(CHANNELS, 6))
         image = self.image
         return Build("any", image.architecture, self.accel, self.hardware, disk, Path("gateway"), wires)
 
