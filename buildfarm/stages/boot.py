@@ -76,7 +76,8 @@ def _tell(context: StageContext, job: BootJob, published: Published, room: Machi
     }
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        reason = f"{failed[0].name}: {failed[0].reason}{more}"
+        reached = next(reversed(report.phases), "nothing")
+        reason = f"{failed[0].name}: {failed[0].reason}{more}; the machine had called {reached}"
         details = "\n\n".join(
             "\n".join(text for text in (f"{check.name}: {check.reason}", check.details) if text)
             for check in failed

@@ -253,9 +253,10 @@ def _checking(work: Verification, name: str, machine: Machine, *, note_pass: boo
         machine.check()
         yield
     except PackageFault as fault:
-        trouble = machine.evidence().trouble
-        said = f"the console said: {trouble}" if trouble else ""
-        details = "\n".join(text for text in (fault.details, said, fault.resolution) if text)
+        seen = machine.evidence(machine.console.path.with_suffix(".png"))
+        said = f"the console said: {seen.trouble}" if seen.trouble else ""
+        pictured = f"its screen: {seen.screenshot.name}" if seen.screenshot else ""
+        details = "\n".join(text for text in (fault.details, said, pictured, fault.resolution) if text)
         note(Verdict.FAIL, fault.brief, details)
         work.say(f"fail: {fault.brief}")
     except MachineEnded as error:

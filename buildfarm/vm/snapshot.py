@@ -193,9 +193,17 @@ def wake_from(machine: Machine, snapshot: Snapshot) -> None:
         time.sleep(0.01)
 
 
-def collect_snapshots(cache: Path, images: set[str], *, max_age_s: float, now: float) -> list[str]:
+@dataclass(frozen=True)
+class Removed:
+    """A snapshot that was removed: its key, and what it took on the disk."""
+
+    key: str
+    size_bytes: int
+
+
+def collect_snapshots(cache: Path, images: set[str], *, max_age_s: float, now: float) -> list[Removed]:
     """Remove snapshots of images that are gone (``images`` are the names of those there), and those not used for
-    ``max_age_s``; what is in use stays. Returns the keys that went."""
+    ``max_age_s``; what is in use stays. Returns what went."""
     gone = []
     directory = snapshots_directory(cache)
     for record in directory.glob("*/snapshot.json"):
@@ -208,6 +216,7 @@ def collect_snapshots(cache: Path, images: set[str], *, max_age_s: float, now: f
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            size_bytes = sum(512 * path.stat().st_blocks for path in place.iterdir())
             remove_tree(place)
-            gone.append(place.name)
+            gone.append(Removed(place.name, size_bytes))
     return gone

@@ -22,6 +22,7 @@ from buildfarm.vm.images import (
     list_images,
     refresh_image,
 )
+from buildfarm.vm.snapshot import collect_snapshots
 
 KEEP_DAYS = 14.0
 KEEP_GIGABYTES = 20.0
@@ -42,7 +43,9 @@ def configure(actions: Any) -> None:
     refresh = _add(images, "refresh", "make those images anew whose archive has moved since", _refresh)
     refresh.add_argument("--series", default="", help="those of this series alone")
     refresh.add_argument("--architecture", default="", help="those of this architecture alone")
-    collect = _add(images, "gc", "remove images that nobody used for long, and superseded ones", _collect)
+    collect = _add(
+        images, "gc", "remove images and machines asleep that nobody used for long, and superseded ones", _collect
+    )
     collect.add_argument("--days", type=float, default=KEEP_DAYS, help="keep what was used since (default: 14)")
     collect.add_argument("--gigabytes", type=float, default=KEEP_GIGABYTES, help="of images to keep (default: 20)")
 
@@ -119,7 +122,10 @@ def _collect(settings: Settings, args: argparse.Namespace) -> int:
         max_bytes=int(args.gigabytes * (1 << 30)),
         now=time.time(),
     )
-    print(f"removed {len(gone)} images, {sum(image.size_bytes for image in gone) / 1e6:.0f} MB")
+    left = {image.directory.name for image in list_images(settings.cache)}
+    asleep = collect_snapshots(settings.cache, left, max_age_s=args.days * DAY_S, now=time.time())
+    size_bytes = sum(image.size_bytes for image in gone) + sum(one.size_bytes for one in asleep)
+    print(f"removed {len(gone)} images and {len(asleep)} machines asleep, {size_bytes / 1e6:.0f} MB")
     return 0
 
 
