@@ -56,7 +56,7 @@ def configure(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="append",
         default=[],
         metavar="ARCHIVE:PACKAGE[=VERSION]",
-        help="install a package, as in local:demo/trunk:hello-farm or ppa:me/tools:hello=1.2-1; may be repeated",
+        help="install a package, as in local:demo/trunk:hello-farm; may be repeated",
     )
     parser.add_argument("--shell", action="store_true", help="open a root shell in it (Ctrl-] leaves it)")
     parser.add_argument("--cold", action="store_true", help="boot it from nothing, not from one that sleeps")
@@ -218,7 +218,7 @@ def parse_wanted(word: str) -> Wanted:
     except ValueError as error:
         raise UsageError(
             f"{word!r} names no package of an archive",
-            resolution="Write local:owner/name:package or ppa:owner/name:package, with =version if you like.",
+            resolution="Write local:owner/name:package, or local:owner/name:package=version.",
         ) from error
     return Wanted(archive, package, version)
 
