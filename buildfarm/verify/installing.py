@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from buildfarm.errors import FarmTrouble, PackageFault
-from buildfarm.verify.guest_reading import Before, Look, judge_apt, read_before, read_look
+from buildfarm.verify.guest_reading import AptFailure, Before, Look, judge_apt, read_before, read_look
 from buildfarm.vm.machine import GuestRan, Machine
 from ppa_tools.debversion import version_key
 
 GUEST = Path(__file__).with_name("guest")
 FETCHED = "/var/tmp/buildfarm"  # noqa: S108 (in the machine, which is ours alone)
+NOT_ALONE = "# the archive alone is not enough: apt looks at all archives\n"  # as install.sh says it
 ONLY_LOOKING = ("before.sh", "look.sh")
 LOOK_TIMEOUT_S = 60.0
 OUTPUT_LIMIT_BYTES = 16 << 20  # of one program
@@ -109,7 +110,7 @@ class Installer:
         how, limit = "alone" if alone else "all", self.timeout_s
         ran = self.script("install.sh", how, *names, timeout_s=limit)
         if ran.status not in (0, None) and not ran.timed_out:
-            failure = judge_apt(ran.output, ran.status, self.subject.packages)
+            failure = self._judge(ran)
             if not failure.ours:  # the image's lists may be older than the mirror
                 self.say("# apt reads all indexes anew")
                 self.script("update.sh", timeout_s=limit)
@@ -122,8 +123,12 @@ class Installer:
                 resolution="The last lines say where it stood.",
             )
         if ran.status != 0:
-            failure = judge_apt(ran.output, ran.status, self.subject.packages)
+            failure = self._judge(ran)
             raise replace(failure, ours=failure.ours and ours).as_error(f"{', '.join(names)} cannot be installed")
+
+    def _judge(self, ran: GuestRan) -> AptFailure:
+        """Why it failed; what apt said of the archive alone does not count where it then looked at all."""
+        return judge_apt(ran.output.rpartition(NOT_ALONE)[2], ran.status, self.subject.packages)
 
     def look(self, names: Sequence[str], services: Sequence[str] = ()) -> Look:
         """How the machine stands."""

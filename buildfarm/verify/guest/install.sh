@@ -15,12 +15,14 @@ look() { # COMMAND...: apt with the added archive alone
         -o Dir::Cache::srcpkgcache= "$@"
 }
 if [ "$how" = alone ] && ! look apt-cache show "$@" | grep --quiet '^Recommends:'; then
-    look apt-get --trivial-only -o Dpkg::Use-Pty=0 install "$@" </dev/null >"$said" 2>&1
+    : >"$said"
+    look apt-get --trivial-only -o Dpkg::Use-Pty=0 install "$@" </dev/null >"$said" 2>&1 &
+    # Shown as it comes, should it hang; what the packages leave running may hold the file and keeps nobody.
+    tail --follow --bytes=+1 --sleep-interval=0.1 --pid=$! "$said"
+    wait $!
     status=$?
-    if ! grep --quiet --extended-regexp '^E: (Trivial Only|Unable to correct|Unable to locate|Unmet dep)' "$said"; then
-        cat "$said"
+    grep --quiet --extended-regexp '^E: (Trivial Only|Unable to correct|Unable to locate|Unmet dep)' "$said" ||
         exit $status
-    fi
     echo '# the archive alone is not enough: apt looks at all archives'
 fi
 exec apt-get --quiet --yes -o Dpkg::Use-Pty=0 install "$@" </dev/null
