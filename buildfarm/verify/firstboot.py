@@ -201,7 +201,7 @@ def _boot(work: Founding, machine: Machine, end: FoundingEnd, deadline: float) -
     """Boot the image, and wait for its call."""
     emulator = work.emulator
     began = time.monotonic()
-    words = (emulator.program, emulator.machine, emulator.cpu, emulator.console)
+    words = (emulator.program, emulator.machine, emulator.cpu, emulator.console, machine.accel)
     ran = _script(machine, "nested-start.sh", PLACE, str(work.job.memory_mib), *words)
     if ran.status != 0:
         raise FarmTrouble("the machine inside the machine cannot be started", details=ran.tail())
