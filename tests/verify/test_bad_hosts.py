@@ -254,7 +254,7 @@ def test_a_machine_killed_in_the_middle_is_the_farms_trouble(yard: Yard, postins
 def test_a_qemu_that_stands_still_is_not_taken_for_a_machine_that_hangs(yard: Yard) -> None:
     yard.publish(IN_THE_MIDDLE)
     thread = meanwhile(yard, "in the middle", signal.SIGSTOP)
-    result = yard.boot(install_timeout_s=8)
+    result = yard.boot(install_timeout_s=30)
     thread.join()
     errors(result, r"^install: the machine ended: qemu did not run it \(qemu does not answer query-status")
 
