@@ -26,7 +26,7 @@ from buildfarm.verify.guest_reading import (
     judge_apt,
     read_removal,
 )
-from buildfarm.verify.installing import LOOK_TIMEOUT_S, OUTPUT_LIMIT_BYTES, Installer, Subject
+from buildfarm.verify.installing import LOOK_TIMEOUT_S, OUTPUT_LIMIT_BYTES, Installer, Subject, too_slow
 from buildfarm.vm.callbacks import PHASES
 from buildfarm.vm.machine import Machine, MachineEnded
 
@@ -152,10 +152,8 @@ def _test(work: Verification, machine: Machine, began: float) -> None:
                 flood_ends=True,
             )
             if ran.timed_out:
-                raise PackageFault(
-                    f"not done after {ran.duration_s:.0f} s (test_timeout_s {work.job.test_timeout_s})",
-                    details=ran.tail(),
-                )
+                limit = work.job.test_timeout_s
+                raise too_slow(ran, f"not done after {ran.duration_s:.0f} s (test_timeout_s {limit})")
             if ran.status != 0:
                 raise PackageFault(f"exited {ran.status}", details=ran.tail())
     if not work.report.failed:
@@ -185,7 +183,7 @@ def _purge(work: Verification, machine: Machine, before: Before) -> None:
     with _checking(work, "purge", machine):
         ran = _apt(work, machine).script("remove.sh", *work.names, timeout_s=work.job.install_timeout_s)
         if ran.timed_out:
-            raise PackageFault(f"not removed after {ran.duration_s:.0f} s", details=ran.tail())
+            raise too_slow(ran, f"not removed after {ran.duration_s:.0f} s")
         if ran.status != 0:
             raise judge_apt(ran.output, ran.status, work.subject.packages).as_error("it cannot be removed")
         left = read_removal(ran.output, before.installed)

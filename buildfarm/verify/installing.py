@@ -20,6 +20,18 @@ LOOK_TIMEOUT_S = 60.0
 OUTPUT_LIMIT_BYTES = 16 << 20  # of one program
 
 
+def too_slow(ran: GuestRan, told: str, *, ours: bool = True) -> PackageFault | FarmTrouble:
+    """A program did not come to its end in time: the package's fault, where the host gave it the time."""
+    if ran.starved:
+        return FarmTrouble(
+            f"{told}: the machine waited {ran.waited_s:.0f} s for a processor of the host's",
+            details=ran.tail(),
+            resolution="Let fewer machines run at once (vm.simultaneous); it is tried again.",
+        )
+    fault = PackageFault if ours else FarmTrouble
+    return fault(told, details=ran.tail(), resolution="The last lines say where it stood.")
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is verified: packages and their versions, the archive's .sources file; ``previous`` are addresses of
@@ -116,12 +128,8 @@ class Installer:
                 self.script("update.sh", timeout_s=limit)
                 ran = self.script("install.sh", "all", *names, timeout_s=limit)
         if ran.timed_out:
-            fault = PackageFault if ours else FarmTrouble
-            raise fault(
-                f"not installed after {ran.duration_s:.0f} s ({self.limit_name} {limit:.0f})",
-                details=ran.tail(),
-                resolution="The last lines say where it stood.",
-            )
+            told = f"not installed after {ran.duration_s:.0f} s ({self.limit_name} {limit:.0f})"
+            raise too_slow(ran, told, ours=ours)
         if ran.status != 0:
             failure = self._judge(ran)
             raise replace(failure, ours=failure.ours and ours).as_error(f"{', '.join(names)} cannot be installed")
@@ -134,6 +142,8 @@ class Installer:
         """How the machine stands."""
         ran = self.script("look.sh", " ".join(names), " ".join(services))
         look = read_look(ran.output)
+        if not look.whole and ran.starved:
+            raise too_slow(ran, f"the machine was not looked at in {ran.duration_s:.0f} s")
         if not look.whole:
             why = "it does not answer in time" if ran.timed_out else "its programs no longer run"
             raise PackageFault(f"the machine can no longer be looked at: {why}", details=ran.tail())

@@ -85,13 +85,20 @@ class MachineEnded(Exception):
 
 @dataclass(frozen=True)
 class GuestRan:
-    """How a program in the machine ended. ``output`` is the end of what it printed, errors included, as text."""
+    """How a program in the machine ended. ``output`` is the end of what it printed, errors included, as text.
+    ``waited_s`` is how long the machine was ready to run meanwhile and had no processor of the host's."""
 
     status: int
     output: str
     duration_s: float
     timed_out: bool = False
     output_limit_hit: bool = False
+    waited_s: float = 0.0
+
+    @property
+    def starved(self) -> bool:
+        """Whether it says nothing of the program that it took so long."""
+        return self.waited_s > STARVED * self.duration_s
 
     def tail(self, lines: int = 15) -> str:
         """The last lines of what it printed."""
@@ -329,6 +336,7 @@ class Machine:
             time.monotonic() - began,
             timed_out=status in TIMED_OUT and time.monotonic() - began >= timeout_s - 1,
             output_limit_hit=out.limit_hit or err.limit_hit,
+            waited_s=_waited_s(self.body) - self._watched_since[1],
         )
 
     def _converse(

@@ -117,7 +117,10 @@ def test_eating_all_memory_kills_the_postinst_and_not_the_agent(yard: Yard) -> N
 
 @pytest.mark.slow
 def test_forking_without_end_is_bounded(yard: Yard) -> None:
-    fails(yard, bash("bomb() { bomb | bomb & }; bomb"), "", install_timeout_s=30)
+    yard.publish(bash("bomb() { bomb | bomb & }; bomb"))
+    result = yard.boot(install_timeout_s=30)
+    # A host that is busy itself cannot tell whose time it was.
+    assert result.verdict is Verdict.FAIL or "for a processor of the host's" in result.reason, yard.log()
 
 
 @pytest.mark.slow

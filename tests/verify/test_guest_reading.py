@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buildfarm.errors import FarmTrouble, PackageFault
+from buildfarm.errors import FarmError, FarmTrouble, PackageFault
 from buildfarm.verify.guest_reading import (
     AptFailure,
     judge_apt,
@@ -15,6 +15,8 @@ from buildfarm.verify.guest_reading import (
     read_removal,
     sections,
 )
+from buildfarm.verify.installing import too_slow
+from buildfarm.vm.machine import GuestRan
 
 READING = "Reading package lists...\nBuilding dependency tree...\nReading state information...\n"
 END = "E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
@@ -180,6 +182,19 @@ def test_whose_fault_it_is_decides_the_error() -> None:
 @given(st.text(max_size=300), st.sampled_from([POSTINST, UNMET, MISSING, FULL]))
 def test_whatever_is_printed_beside_it_is_read(noise: str, text: str) -> None:
     assert judge_apt(f"{noise}\n{text}", 100, {"bad"}).reason
+
+
+@pytest.mark.parametrize(
+    ("waited_s", "ours", "error"),
+    [(0.0, True, PackageFault), (50.0, True, PackageFault), (70.0, True, FarmTrouble), (0.0, False, FarmTrouble)],
+)
+def test_who_had_no_processor_is_not_told_to_be_slow(waited_s: float, ours: bool, error: type[FarmError]) -> None:
+    ran = GuestRan(124, "so far\n", 100.0, timed_out=True, waited_s=waited_s)
+    told = too_slow(ran, "not installed after 100 s", ours=ours)
+    assert type(told) is error
+    assert told.brief.startswith("not installed after 100 s")
+    assert ("waited 70 s for a processor" in told.brief) == (waited_s > 60)
+    assert told.details == "so far"
 
 
 # What our own scripts print

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from buildfarm.vm import machine as machine_module
-from buildfarm.vm.body import Wires
+from buildfarm.vm.body import WIRES, Wires
 from buildfarm.vm.callbacks import Callbacks
 from buildfarm.vm.console import Console
 from buildfarm.vm.machine import Ending, Machine, MachineEnded, Reason
@@ -28,7 +28,7 @@ class Played:
     ``agent`` is called with the words of each RUN."""
 
     def __init__(self, agent: Agent, status: dict[str, Any] | None) -> None:
-        pairs = [socket.socketpair() for _ in range(7)]
+        pairs = [socket.socketpair() for _ in range(WIRES)]
         self.wires = Wires(*(ours for ours, _ in pairs))
         self._behind = Wires(*(theirs for _, theirs in pairs))
         self.gateway = Path("/nowhere")
