@@ -14,7 +14,7 @@ import pytest
 
 from buildfarm.vm import machine as machine_module
 from buildfarm.vm.body import WIRES, Wires
-from buildfarm.vm.callbacks import Callbacks
+from buildfarm.vm.callbacks import REFUSALS_KEPT, Callbacks
 from buildfarm.vm.console import Console
 from buildfarm.vm.machine import Ending, Machine, MachineEnded, Reason
 from buildfarm.vm.qemu import CONTROL_ID
@@ -219,3 +219,17 @@ def test_a_flood_is_cut_where_that_is_enough(start: Start) -> None:
     ran = start(flood).run(["true"], timeout_s=20, stdout=sink, limit_bytes=1000)
     assert ran.output_limit_hit
     assert len(sink.getvalue()) == 1000
+
+
+def test_noise_where_calls_are_made_is_counted_and_holds_nothing_up(start: Start) -> None:
+    machine = start()
+    assert isinstance(machine.body, Played)
+    token = machine.callbacks.issue("booted")
+    calls = machine.body._behind.calls
+    calls.sendall(b"\n" * 50_000 + b"booted wrong\n" * 100 + b"\xff" * 50_000 + b"\n")
+    calls.sendall(f"booted {token}\n".encode())
+    assert machine.callbacks.wait("booted", 20) is not None
+    assert sum(machine.callbacks.refused.values()) > 50_000
+    assert len(machine.callbacks.refusals) == REFUSALS_KEPT
+    machine.body.event("GUEST_PANICKED")
+    assert machine.wait_ended(20) == Ending("panic")
