@@ -27,6 +27,7 @@ from buildfarm.vm.starting import Host, MachineOrder, Start, start_machine
 from buildfarm.vm.upstream import read_proxies
 
 NAME_LIMIT = 80
+CLOUD_BOOT_LIMIT_S = 900.0  # an emulated processor takes minutes over all that such an image starts
 
 
 @dataclass
@@ -78,8 +79,7 @@ class MachineRoom:
         if self.rules.disk_gib << 30 <= DISK_BYTES:
             return
         if self.image().kind == "cloud":
-            self._assume("machine: disk_gib is for the farm's own images: a given one stays as large as it is")
-            return
+            return  # it began with such a disk, and grew into it or not
         try:
             grow_disk(machine, self.rules.disk_gib)
         except MachineEnded as error:
@@ -88,7 +88,11 @@ class MachineRoom:
     def order(self, name: str, start: Start | None = None, boot_timeout_s: float = 180.0) -> MachineOrder:
         """What is asked for with such a machine; raises as ``image`` does."""
         image, rules = self.image(), self.rules
-        start = "cold" if image.kind == "cloud" else start or rules.start
+        start = start or rules.start
+        apt = None
+        if image.kind == "cloud":
+            start, boot_timeout_s, apt = "cold", max(boot_timeout_s, CLOUD_BOOT_LIMIT_S), self._sources()
+            self._assume(f"apt in machines of the image {rules.image} has the farm's sources in place of its own")
         if start == "restored" and self.settings.vm.backend != "qemu":
             self._assume("libvirt's machines cannot be woken: each was booted")
         return MachineOrder(
@@ -100,6 +104,7 @@ class MachineRoom:
             start=start,
             reach=reach(self.archive_sources, self._sources().text, rules.allow),
             boot_timeout_s=boot_timeout_s,
+            apt=apt,
         )
 
     def image(self) -> Image:

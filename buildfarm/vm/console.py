@@ -32,7 +32,7 @@ MILESTONES = (
 )
 TROUBLE = re.compile(
     r"cannot be mounted|Kernel panic|Unable to mount root|VFS: Cannot open root|Attempted to kill init|not syncing"
-    r"|No bootable device|Boot failed|emergency mode|Failed to (?:mount|execute)"
+    r"|No bootable device|Boot failed|UEFI Interactive Shell|emergency mode|Failed to (?:mount|execute)"
     r"|Out of memory|BUG:|Oops|soft lockup"
 )
 

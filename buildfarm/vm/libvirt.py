@@ -35,7 +35,17 @@ from buildfarm import process
 from buildfarm.errors import FarmTrouble
 from buildfarm.process import clean_environment
 from buildfarm.vm.body import END_LIMIT_S, TIED, Wires
-from buildfarm.vm.qemu import CHANNELS, GATEWAY_ADDRESS, Accel, Disk, Hardware, cpu_model, escape
+from buildfarm.vm.qemu import (
+    CHANNELS,
+    GATEWAY_ADDRESS,
+    GIVE_UP,
+    Accel,
+    Disk,
+    Hardware,
+    cpu_model,
+    escape,
+    uefi_firmware,
+)
 
 PREFIX = "libvirt:"
 START_LIMIT_S = 60.0
@@ -56,7 +66,8 @@ class Domain:
     """All that decides a domain. Its sockets and ``credentials`` lie in ``directory``.
 
     ``models`` are the host's security models: under ``dac`` qemu runs as ``owner`` (and no file changes hands),
-    the others know nothing of files that libvirt is not told of, and are left out.
+    the others know nothing of files that libvirt is not told of, and are left out. ``serial`` is the machine's
+    serial number.
     """
 
     name: str
@@ -71,6 +82,7 @@ class Domain:
     credentials: Path | None = None
     owner: tuple[int, int] = (0, 0)
     models: tuple[str, ...] = ()
+    serial: str = ""
 
 
 def domain_xml(domain: Domain) -> str:
@@ -159,8 +171,12 @@ def _told_to_qemu(root: ET.Element, domain: Domain) -> None:
     ]
     if domain.credentials is not None:
         words += ["-smbios", f"type=11,path={escape(str(domain.credentials))}"]
-    if domain.disk.kernel is None and domain.disk.firmware == "uefi":
-        words += ["-bios", "/usr/share/ovmf/OVMF.fd"]
+    if domain.serial:
+        words += ["-smbios", f"type=1,serial={escape(domain.serial)}"]
+    if (firmware := uefi_firmware(domain.architecture, domain.disk)) is not None:
+        words += ["-bios", str(firmware)]
+    elif domain.disk.kernel is None:  # so that its BIOS is seen on the serial console
+        words += ["-machine", "graphics=off", *GIVE_UP]
     told = ET.SubElement(root, f"{{{QEMU_NAMESPACE}}}commandline")
     for word in words:
         ET.SubElement(told, f"{{{QEMU_NAMESPACE}}}arg", {"value": word})

@@ -22,6 +22,8 @@ UEFI_FIRMWARE = {
     "amd64": Path("/usr/share/ovmf/OVMF.fd"),
     "arm64": Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"),
 }
+# A BIOS that finds nothing to start resets the machine a second later, which ends it; else it stands for ever.
+GIVE_UP = ("-boot", "reboot-timeout=1000")
 # What of a PC nobody here has a use for, and a boot spends time on.
 WITHOUT = {"q35": ("smm=off", "sata=off", "smbus=off", "vmport=off", "usb=off")}
 
@@ -208,6 +210,8 @@ def _boot(build: Build) -> list[str]:
             words += ["-initrd", str(build.disk.initrd)]
     elif (firmware := uefi_firmware(build.architecture, build.disk)) is not None:
         words += ["-bios", str(firmware)]
+    elif build.disk.firmware == "bios":
+        words += GIVE_UP
     if build.credentials:
         words += ["-smbios", f"type=11,path={escape(build.credentials)}"]
     if build.smbios_serial:

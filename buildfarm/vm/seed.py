@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -45,18 +46,19 @@ def cloud_config(
     *,
     phone_home_url: str = "",
     runcmd: Sequence[Sequence[str]] = (),
-    write_files: Mapping[str, tuple[str, str]] | None = None,
+    write_files: Mapping[str, tuple[str, str | bytes]] | None = None,
     apt_proxy: str = "",
     more: Mapping[str, object] | None = None,
 ) -> str:
-    """User data: commands as argument lists, files as path to (mode, content), ``more`` keys as they are.
+    """User data: commands as argument lists, files as path to (mode, content), ``more`` keys as they are. Content
+    in bytes is anything, a text what YAML can say.
 
     phone_home runs last of all; it posts the instance's id to ``phone_home_url``, which carries the token.
     """
     config: dict[str, object] = {"ssh_pwauth": False, "disable_root": False, **(more or {})}
     if write_files:
         config["write_files"] = [
-            {"path": path, "permissions": mode, "content": content}
+            {"path": path, "permissions": mode, **_content(content)}
             for path, (mode, content) in write_files.items()
         ]
     if apt_proxy:
@@ -72,6 +74,12 @@ def cloud_config(
     return "#cloud-config\n" + to_yaml(config)
 
 
+def _content(content: str | bytes) -> dict[str, str]:
+    if isinstance(content, str):
+        return {"content": content}
+    return {"encoding": "b64", "content": base64.b64encode(content).decode()}
+
+
 def static_network(address: str, gateway: str = "") -> str:
     """A version 2 network configuration: the one Ethernet interface with a fixed address ("10.0.2.15/24")."""
     interface: dict[str, object] = {"match": {"name": "e*"}, "dhcp4": False, "addresses": [address]}
@@ -81,7 +89,11 @@ def static_network(address: str, gateway: str = "") -> str:
 
 
 def smbios_serial(base_url: str, secret: str) -> str:
-    """The SMBIOS serial number (``-smbios type=1,serial=...``) that sends cloud-init to the seed."""
+    """The SMBIOS serial number (``-smbios type=1,serial=...``) that sends cloud-init to the seed.
+
+    The old name, nocloud-net, is the one that every release takes: until 23 nocloud alone meant files, and from
+    24.1 on the old name only counts as deprecated.
+    """
     return f"ds=nocloud-net;s={base_url.rstrip('/')}/seed/{secret}/"
 
 

@@ -15,17 +15,22 @@ from pathlib import Path
 from typing import Literal
 
 from buildfarm import process
+from buildfarm.build.apt_sources import AptSources
 from buildfarm.errors import FarmTrouble
 from buildfarm.vm.body import Body, qemu_body
 from buildfarm.vm.callbacks import Callbacks
+from buildfarm.vm.cloud_start import cloud_seed, foreign_keys
 from buildfarm.vm.console import Console
 from buildfarm.vm.gateway import Gateway, GatewayOrder
+from buildfarm.vm.image_recipe import PROXY
 from buildfarm.vm.images import Image, in_use
 from buildfarm.vm.machine import Machine, MachineEnded
 from buildfarm.vm.places import machine_directory
+from buildfarm.vm.plugging import enlarge_disk
 from buildfarm.vm.pool import Ready, borrow
 from buildfarm.vm.qemu import (
     PROGRAMS,
+    UEFI_FIRMWARE,
     Accel,
     Build,
     Descriptors,
@@ -34,13 +39,17 @@ from buildfarm.vm.qemu import (
     argv,
     credential_text,
     hardware_address,
+    uefi_firmware,
 )
 from buildfarm.vm.qmp import QmpError
+from buildfarm.vm.seed import Seed, smbios_serial
 from buildfarm.vm.snapshot import SnapshotSpec, prepare, put_to_sleep, use_snapshot, wake_from
 from buildfarm.vm.upstream import Proxies, Reach
 
 Start = Literal["cold", "restored"]
 BOOT_LIMIT_S = 180.0
+SEED_SECRET_BYTES = 24
+SEEN_REQUESTS = 8
 WANTED_DISK_BYTES = 2 << 30
 SCRATCH = Path("/var/tmp")  # noqa: S108 (qemu makes its overlay there and unlinks it)
 
@@ -69,7 +78,8 @@ class Host:
 class MachineOrder:
     """A machine that is wanted: for which run, of which image, what it has and may reach, how it starts, where its
     console is recorded, and how long it may take to its first call. ``nested`` are machines to be booted
-    inside it, whose calls come by its gateway."""
+    inside it, whose calls come by its gateway. A machine of a given image is booted, however it should start, and
+    gets ``apt`` in place of its own sources."""
 
     name: str
     run: str
@@ -80,6 +90,7 @@ class MachineOrder:
     reach: Reach = field(default_factory=Reach)
     boot_timeout_s: float = BOOT_LIMIT_S
     nested: tuple[Callbacks, ...] = ()
+    apt: AptSources | None = None
 
 
 @contextlib.contextmanager
@@ -93,16 +104,22 @@ def start_machine(order: MachineOrder, host: Host) -> Iterator[Machine]:
         if not stack.enter_context(in_use(order.image)):
             raise FarmTrouble(f"the image of {order.image.series} was removed", resolution="It is tried again.")
         callbacks = Callbacks(order.run, order.name)
-        begin = _restored if order.start == "restored" and host.backend == "qemu" else _cold
+        if order.image.kind == "cloud":
+            begin = _by_firmware
+        else:
+            begin = _restored if order.start == "restored" and host.backend == "qemu" else _cold
         yield stack.enter_context(begin(order, host, callbacks))
 
 
-def _gateway(order: MachineOrder, host: Host, directory: Path, callbacks: Callbacks) -> Gateway:
+def _gateway(
+    order: MachineOrder, host: Host, directory: Path, callbacks: Callbacks, seed: Seed | None = None
+) -> Gateway:
     return Gateway(
         GatewayOrder(
             directory / "gateway.sock",
             callbacks,
             reach=order.reach,
+            seed=seed,
             proxies=host.proxies,
             cache=host.cache / "downloads",
             nested=order.nested,
@@ -117,6 +134,7 @@ def _require(order: MachineOrder, host: Host) -> None:
             f"this host has no {program}",
             resolution="`make install` installs it; or leave boot: and autopkgtest: out of the recipes (null).",
         )
+    _require_firmware(order.image)
     for place in (host.scratch, Path(tempfile.gettempdir())):
         try:
             free = shutil.disk_usage(place).free
@@ -138,14 +156,35 @@ def _require(order: MachineOrder, host: Host) -> None:
         )
 
 
+def _require_firmware(image: Image) -> None:
+    disk = _disk_of(image)
+    firmware = uefi_firmware(image.architecture, disk)
+    if firmware is not None and not firmware.is_file():
+        package = "qemu-efi-aarch64" if image.architecture == "arm64" else "ovmf"
+        raise FarmTrouble(
+            f"this host has no UEFI firmware for machines: {firmware} is not there",
+            where="vm.images",
+            resolution=f"Install {package}, or give an image that a BIOS starts.",
+        )
+    if firmware is None and disk.kernel is None and disk.firmware == "uefi":
+        raise FarmTrouble(
+            f"machines of {image.architecture} cannot be started by UEFI",
+            where="vm.images",
+            resolution=f"Those of {', '.join(sorted(UEFI_FIRMWARE))} can.",
+        )
+
+
+def _disk_of(image: Image) -> Disk:
+    return Disk(image.disk, image.disk_format, image.kernel, image.initrd, image.append, image.firmware)
+
+
 @contextlib.contextmanager
 def _cold(order: MachineOrder, host: Host, callbacks: Callbacks) -> Iterator[Machine]:
     began = time.monotonic()
     address = hardware_address(secrets.token_bytes(3))
     token = callbacks.issue("booted")
     credential = _credential("call", token=token, address=address, hostname=host_name(order.name))
-    image = order.image
-    disk = Disk(image.disk, image.disk_format, image.kernel, image.initrd, image.append, image.firmware)
+    disk = _disk_of(order.image)
     with (
         machine_directory(order.hardware.memory_mib, host.memory_limit_mib) as directory,
         _gateway(order, host, directory, callbacks),
@@ -153,6 +192,39 @@ def _cold(order: MachineOrder, host: Host, callbacks: Callbacks) -> Iterator[Mac
     ):
         _await_call(machine, order, began)
         machine.await_answer("HELLO", order.boot_timeout_s)
+        yield machine
+
+
+@contextlib.contextmanager
+def _by_firmware(order: MachineOrder, host: Host, callbacks: Callbacks) -> Iterator[Machine]:
+    """A machine of a given image: cloud-init in it fetches from the gateway what it is to do, and calls last.
+
+    The seed's path stands in qemu's arguments, where others on the host may read it. What is under that path is
+    only answered on this machine's gateway, whose socket is its owner's, so it is of use to nobody else; the token
+    is in what is fetched.
+    """
+    began = time.monotonic()
+    address = hardware_address(secrets.token_bytes(3))
+    secret = secrets.token_urlsafe(SEED_SECRET_BYTES)
+    keys = foreign_keys(order.apt) if order.apt is not None else {}
+    name, token = host_name(order.name), callbacks.issue("booted")
+    seed = cloud_seed(secret, name, token, order.apt, keys)
+    serial, disk = smbios_serial(PROXY, secret), _disk_of(order.image)
+    # For an image that has the farm's agent in it, and no cloud-init.
+    credential = _credential("call", token=token, address=address, hostname=name)
+    with (
+        machine_directory(order.hardware.memory_mib, host.memory_limit_mib) as directory,
+        _gateway(order, host, directory, callbacks, seed) as gateway,
+        _machine(
+            order, host, directory, callbacks, "cold", disk, credential, address, serial=serial, held=True
+        ) as machine,
+    ):
+        enlarge_disk(machine, order.hardware.disk_gib)
+        machine.qmp.execute("cont")
+        if machine.callbacks.wait("booted", order.boot_timeout_s) is None:
+            raise _did_not_boot(machine, order, began, gateway)
+        if _await_hello(machine, order) is None:
+            raise _did_not_boot(machine, order, began, gateway, "the farm's agent did not start")
         yield machine
 
 
@@ -259,8 +331,10 @@ def _machine(
     ram: Path | None = None,
     *,
     sleeping: bool = False,
+    serial: str = "",
+    held: bool = False,
 ) -> Iterator[Machine]:
-    """A qemu under way as a Machine; ``sleeping``: it is to be put to sleep."""
+    """A qemu under way as a Machine; ``sleeping``: it is to be put to sleep; ``held``: to be told to run."""
     gateway = directory / "gateway.sock"
     with contextlib.ExitStack() as stack:
         told = _memory_file(stack, credential) if credential else None
@@ -276,10 +350,12 @@ def _machine(
                     gateway,
                     descriptors,
                     credentials=f"/dev/fd/{told}" if told is not None else "",
+                    smbios_serial=serial,
                     address=address,
                     memory_file=ram,
                     memory_shared=sleeping,
                     incoming=start == "restored",
+                    held=held,
                 )
             )
 
@@ -289,7 +365,7 @@ def _machine(
                 qemu_body(make_argv, gateway, host.scratch, inherited=() if told is None else (told,))
             )
         else:
-            body = stack.enter_context(_domain(order, host, directory, gateway, disk, credential, address))
+            body = stack.enter_context(_domain(order, host, directory, gateway, disk, credential, address, serial))
         yield stack.enter_context(as_machine(order, host, body, callbacks, start))
 
 
@@ -301,6 +377,7 @@ def _domain(
     disk: Disk,
     credential: bytes,
     address: str,
+    serial: str,
 ) -> contextlib.AbstractContextManager[Body]:
     """The same by libvirt."""
     from buildfarm.vm import libvirt  # few hosts have it
@@ -319,6 +396,7 @@ def _domain(
         credentials=directory / "credentials" if credential else None,
         owner=(os.getuid(), os.getgid()),
         models=libvirt.security_models(uri, order.image.architecture, host.accel),
+        serial=serial,
     )
     return libvirt.libvirt_body(domain, uri, credential)
 
@@ -353,17 +431,35 @@ def _await_call(machine: Machine, order: MachineOrder, began: float) -> None:
         raise _did_not_boot(machine, order, began)
 
 
-def _did_not_boot(machine: Machine, order: MachineOrder, began: float) -> FarmTrouble:
+def _did_not_boot(
+    machine: Machine, order: MachineOrder, began: float, gateway: Gateway | None = None, why: str = ""
+) -> FarmTrouble:
+    """What to say of it; with ``gateway`` the image is one that was given, and what it asked for is shown."""
     ending = machine.ending
     evidence = machine.evidence(order.console.with_suffix(".png"))
-    why = ending.in_words if ending else f"no call within {time.monotonic() - began:.0f} s"
-    details = "\n".join(text for text in (ending.details if ending else "", evidence.in_words) if text)
+    why = ending.in_words if ending else why or f"no call within {time.monotonic() - began:.0f} s"
+    seen = _asked_for(gateway) if gateway is not None else ""
+    details = "\n".join(text for text in (ending.details if ending else "", seen, evidence.in_words) if text)
+    advice = "Nothing of the package was in it yet. It is tried again."
+    if gateway is not None:
+        advice = (
+            "Has the image cloud-init, and `console=ttyS0` among its kernel's words, so that its console is seen? "
+            f"Is its firmware {order.image.firmware} (vm.images)? {advice}"
+        )
     return FarmTrouble(
         f"a machine of {order.image.series} did not boot: {why}, after {evidence.how_far}",
         where=order.name,
         details=details,
-        resolution="Nothing of the package was in it yet. It is tried again.",
+        resolution=advice,
     )
+
+
+def _asked_for(gateway: Gateway) -> str:
+    """What a machine asked its gateway for, in a few lines."""
+    accesses = gateway.accesses
+    if not accesses:
+        return "it asked its gateway for nothing"
+    return "\n".join(["it asked its gateway for:", *(f"  {access}" for access in accesses[-SEEN_REQUESTS:])])
 
 
 def _credential(mode: str, **values: str) -> bytes:

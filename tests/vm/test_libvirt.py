@@ -57,11 +57,21 @@ def test_the_xml_has_what_was_ordered() -> None:
     assert {root.findtext(f"on_{event}") for event in ("poweroff", "reboot", "crash")} == {"destroy"}
     assert root.find("devices/panic") is not None
     channels = [one.attrib["name"] for one in root.findall("devices/channel/target")]
-    assert channels == [f"org.buildfarm.{name}" for name in ("control", "input", "output", "error")]
+    assert channels == [f"org.buildfarm.{name}" for name in ("control", "input", "output", "error", "calls")]
     labels = {one.attrib["model"]: one.attrib["type"] for one in root.findall("seclabel")}
     assert labels == {"apparmor": "none", "dac": "static"}
     assert root.findtext("seclabel/label") == "+7:+8"
     assert ET.fromstring(domain_xml(replace(DOMAIN, accel="kvm"))).attrib["type"] == "kvm"
+
+
+def test_a_given_image_is_started_by_its_firmware_and_finds_its_seed() -> None:
+    words = told(
+        domain_xml(replace(DOMAIN, disk=Disk(Path("/a.raw"), "raw"), serial="ds=nocloud-net;s=http://a/"))
+    )
+    assert "type=1,serial=ds=nocloud-net;s=http://a/" in words
+    assert words[-4:] == ["-machine", "graphics=off", "-boot", "reboot-timeout=1000"]
+    words = told(domain_xml(replace(DOMAIN, disk=Disk(Path("/a.raw"), "raw", firmware="uefi"))))
+    assert words[-2:] == ["-bios", "/usr/share/ovmf/OVMF.fd"]
 
 
 def test_a_writable_disk_is_nowhere_and_the_network_is_one_address() -> None:

@@ -8,6 +8,7 @@ import shlex
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ from buildfarm.vm.qemu import (
     credential_text,
     escape,
     hardware_address,
+    uefi_firmware,
 )
 
 DESCRIPTORS = Descriptors(3, 4, 5, {name: 6 + number for number, name in enumerate(CHANNELS)})
@@ -130,6 +132,48 @@ def test_each_architecture_has_its_machine(architecture: str, program: str, mach
     assert words[0] == program
     assert fields(values(words, "-machine")[0])[0] == machine
     assert panics in values(words, "-device")
+
+
+GIVEN = Disk(Path("/cache/disk.raw"), "raw")
+
+
+def test_a_disk_that_a_bios_starts_has_the_bios_on_the_console_and_an_end_to_its_search() -> None:
+    words = argv(
+        replace(PLAIN, disk=GIVEN, credentials="", smbios_serial="ds=nocloud-net;s=http://a/b,c/", held=True)
+    )
+    assert "graphics=off" in fields(values(words, "-machine")[0])
+    assert values(words, "-boot") == ["reboot-timeout=1000"]
+    assert "virtio-blk-pci,drive=disk,bootindex=1" in values(words, "-device")
+    assert [fields(value) for value in values(words, "-smbios")] == [
+        ["type=1", "serial=ds=nocloud-net;s=http://a/b,c/"]
+    ]
+    assert "-S" in words
+    assert not {"-kernel", "-append", "-initrd", "-bios"} & set(words)
+
+
+def test_a_machine_with_a_kernel_of_its_own_is_as_it_was() -> None:
+    words = argv(PLAIN)
+    assert not {"-S", "-bios", "-boot"} & set(words)
+    assert "graphics=off" not in fields(values(words, "-machine")[0])
+    assert "virtio-blk-pci,drive=disk" in values(words, "-device")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "firmware", "file"),
+    [
+        ("amd64", "bios", None),
+        ("amd64", "uefi", "/usr/share/ovmf/OVMF.fd"),
+        ("i386", "bios", None),
+        ("arm64", "bios", "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"),  # it has no other
+        ("arm64", "uefi", "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"),
+    ],
+)
+def test_each_firmware_has_its_file(architecture: str, firmware: Any, file: str | None) -> None:
+    disk = replace(GIVEN, firmware=firmware)
+    assert uefi_firmware(architecture, disk) == (Path(file) if file else None)
+    words = argv(replace(PLAIN, architecture=architecture, disk=disk))
+    assert values(words, "-bios") == ([file] if file else [])
+    assert uefi_firmware(architecture, replace(disk, kernel=Path("/vmlinuz"))) is None
 
 
 def test_kvm_gets_the_hosts_processor() -> None:
