@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -50,6 +51,8 @@ Start = Literal["cold", "restored"]
 BOOT_LIMIT_S = 180.0
 SEED_SECRET_BYTES = 24
 SEEN_REQUESTS = 8
+STUCK = re.compile(r"UEFI Interactive Shell|emergency mode")
+STUCK_LOOK_S = 3.0
 WANTED_DISK_BYTES = 2 << 30
 SCRATCH = Path("/var/tmp")  # noqa: S108 (qemu makes its overlay there and unlinks it)
 
@@ -221,8 +224,9 @@ def _by_firmware(order: MachineOrder, host: Host, callbacks: Callbacks) -> Itera
     ):
         enlarge_disk(machine, order.hardware.disk_gib)
         machine.qmp.execute("cont")
-        if machine.callbacks.wait("booted", order.boot_timeout_s) is None:
-            raise _did_not_boot(machine, order, began, gateway)
+        if not _await_first_call(machine, order.boot_timeout_s):
+            why = "it goes no further by itself" if STUCK.search(machine.console.trouble) else ""
+            raise _did_not_boot(machine, order, began, gateway, why)
         if _await_hello(machine, order) is None:
             raise _did_not_boot(machine, order, began, gateway, "the farm's agent did not start")
         yield machine
@@ -423,6 +427,15 @@ def _memory_file(stack: contextlib.ExitStack, content: bytes) -> int:
     os.write(number, content)
     os.lseek(number, 0, os.SEEK_SET)
     return number
+
+
+def _await_first_call(machine: Machine, timeout_s: float) -> bool:
+    """Whether ``booted`` came; no time is spent on one whose console says that it waits for a person."""
+    deadline = time.monotonic() + timeout_s
+    while machine.callbacks.wait("booted", min(STUCK_LOOK_S, deadline - time.monotonic())) is None:
+        if machine.ending or STUCK.search(machine.console.trouble) or time.monotonic() >= deadline:
+            return False
+    return True
 
 
 def _await_call(machine: Machine, order: MachineOrder, began: float) -> None:

@@ -100,16 +100,21 @@ def test_a_cloud_image_boots_phones_home_and_takes_orders(
     assert any("apt" in note for note in room.assumed)
 
 
+@pytest.mark.parametrize(
+    ("firmware", "said"), [("bios", "No bootable device"), ("uefi", "UEFI Interactive Shell")]
+)
 def test_an_image_that_does_not_boot_is_told_how_far_it_came(
-    farm_settings: Settings, host_series: str, tmp_path: Path
+    firmware: Literal["bios", "uefi"], said: str, farm_settings: Settings, host_series: str, tmp_path: Path
 ) -> None:
+    if firmware == "uefi" and not UEFI_FIRMWARE["amd64"].is_file():
+        pytest.skip("ovmf is not installed")
     disk = tmp_path / "zeros.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1G"], check=True)
-    room = room_of(farm_settings, disk, host_series, tmp_path / "out")
+    room = room_of(farm_settings, disk, host_series, tmp_path / "out", firmware)
 
     with pytest.raises(FarmTrouble, match="after the firmware") as trouble, room.machine("boot"):
         pass
 
     assert "it asked its gateway for nothing" in trouble.value.details
-    assert "No bootable device" in trouble.value.details
+    assert said in trouble.value.details
     assert "cloud-init" in trouble.value.resolution
