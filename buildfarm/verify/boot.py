@@ -186,12 +186,12 @@ def _purge(work: Verification, machine: Machine, before: Before) -> None:
             raise too_slow(ran, f"not removed after {ran.duration_s:.0f} s")
         if ran.status != 0:
             raise judge_apt(ran.output, ran.status, work.subject.packages).as_error("it cannot be removed")
-        left = read_removal(ran.output, before.installed)
+        left = read_removal(ran.output, work.names, before.installed)
         if not left.whole:
             raise PackageFault("what the purge left cannot be told: its end did not come", details=ran.tail())
-        if left.packages or left.gone:
-            told = [f"{name} stays" for name in left.packages] + [f"{name} went, too" for name in left.gone]
-            raise PackageFault(f"packages after the purge are not those before: {', '.join(told[:5])}")
+        if left.stayed or left.gone:
+            told = [f"{name} stays" for name in left.stayed] + [f"{name} went, too" for name in left.gone]
+            raise PackageFault(f"the purge does not do what it should: {', '.join(told[:5])}")
         if left.files:
             shown = "\n".join(left.files[:LEFT_SHOWN])
             raise PackageFault(

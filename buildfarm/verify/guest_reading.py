@@ -92,9 +92,10 @@ def read_look(text: str) -> Look:
 
 @dataclass(frozen=True)
 class Removal:
-    """What a removal left: ``packages`` installed now and not before, ``gone`` the other way round, and files."""
+    """What a removal left: ``stayed`` are packages that were to go, ``gone`` are those that went though they had
+    been there before, ``files`` belong to nobody."""
 
-    packages: tuple[str, ...] = ()
+    stayed: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     whole: bool = True
@@ -109,14 +110,14 @@ SYSTEMS_OWN = re.compile(
 )
 
 
-def read_removal(text: str, before: Mapping[str, str]) -> Removal:
-    """The output of remove.sh, against what was installed before."""
+def read_removal(text: str, names: Collection[str], before: Mapping[str, str]) -> Removal:
+    """The output of remove.sh ``names``, against what was installed before."""
     found = sections(text)
     after = read_versions(found.get("installed", ""))
     files = [line for line in found.get("left", "").splitlines() if line and not SYSTEMS_OWN.fullmatch(line)]
     return Removal(
-        tuple(sorted(set(after) - set(before))),
-        tuple(sorted(set(before) - set(after))),
+        tuple(sorted(set(names) & set(after))),
+        tuple(sorted(set(before) - set(after) - set(names))),
         tuple(files),
         "end" in found and "installed" in found,
     )

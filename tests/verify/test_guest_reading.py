@@ -254,12 +254,13 @@ def test_any_text_is_a_look(text: str) -> None:
 
 def test_what_a_removal_left_is_what_was_not_there_before() -> None:
     left = read_removal(
-        "== remove\nRemoving\n== purge\n== installed\nadduser 3.134 ii\nextra 1.0 ii\n== left\n"
+        "== remove\nRemoving\n== purge\n== installed\nadduser 3.134 ii\nextra 1.0 ii\nlibdep 1 ii\n== left\n"
         "/etc/bad.conf\n/etc/ld.so.cache\n/etc/passwd-\n/var/spool/cron/x\n/usr/lib/python3/dist-packages/a.pyc\n"
         "/var/lib/bad/state\n== end\n",
+        ["extra", "bad"],
         {"adduser": "3.134", "libbad": "1"},
     )
-    assert left.packages == ("extra",)
+    assert left.stayed == ("extra",)
     assert left.gone == ("libbad",)
     assert left.files == ("/etc/bad.conf", "/var/lib/bad/state")
     assert left.whole
@@ -267,4 +268,4 @@ def test_what_a_removal_left_is_what_was_not_there_before() -> None:
 
 @pytest.mark.parametrize("text", ["", "== left\n== end\n", "== installed\na 1 ii\n== left\n/etc/x\n"])
 def test_a_removal_of_which_a_part_is_missing_is_not_whole(text: str) -> None:
-    assert not read_removal(text, {"a": "1"}).whole
+    assert not read_removal(text, ["b"], {"a": "1"}).whole

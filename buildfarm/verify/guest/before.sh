@@ -1,6 +1,7 @@
 # before.sh NAME...: what the machine has, and what its distribution offers of these packages.
 export LC_ALL=C
-: >/run/buildfarm-began
+mkdir -p /var/lib/buildfarm
+: >/var/lib/buildfarm/began
 echo '== policy'
 apt-cache policy "$@"
 echo '== installed'
