@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from buildfarm.job import AutopkgtestJob, BootJob, Branch, Job, MachineRules
 from buildfarm.stages.runner import run_stage
 from buildfarm.verdict import StageResult, Verdict
