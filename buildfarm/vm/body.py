@@ -8,17 +8,20 @@ a directory that the next owner sweeps.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from buildfarm.errors import FarmTrouble
+from buildfarm.files import remove_tree
 from buildfarm.process import clean_environment, signal_name
 from buildfarm.vm.qemu import CHANNELS, Descriptors
 
@@ -137,6 +140,42 @@ def descriptors_of(theirs: Sequence[socket.socket]) -> Descriptors:
 
 
 @contextlib.contextmanager
+def overlay_directory(scratch: Path) -> Iterator[Path]:
+    """Where qemu makes its overlay, removed after the ``with`` block: qemu unlinks the file at once, but one that
+    is killed at that very moment leaves it. Raises FarmTrouble where none can be made."""
+    sweep_overlays(scratch)
+    try:
+        path = Path(tempfile.mkdtemp(prefix=_overlay_prefix(), dir=scratch))
+    except OSError as error:
+        raise FarmTrouble(f"no place for what machines write: {error}") from error
+    owned = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(owned, fcntl.LOCK_EX)
+        yield path
+    finally:
+        remove_tree(path)
+        os.close(owned)
+
+
+def sweep_overlays(scratch: Path, older_than_s: float = 60.0) -> None:
+    """Remove such directories whose owner was killed; one that is younger may not be locked yet."""
+    for path in scratch.glob(f"{_overlay_prefix()}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime < older_than_s:
+                continue
+            found = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(path)
+            finally:
+                os.close(found)
+
+
+def _overlay_prefix() -> str:
+    return f"buildfarm-{os.getuid()}-"
+
+
+@contextlib.contextmanager
 def qemu_body(
     make_argv: Callable[[Descriptors], Sequence[str]],
     gateway: Path,
@@ -152,6 +191,7 @@ def qemu_body(
     """
     with contextlib.ExitStack() as stack:
         errors = stack.enter_context(tempfile.TemporaryFile())
+        overlays = stack.enter_context(overlay_directory(scratch))
         with wired() as (wires, theirs):
             argv = make_argv(descriptors_of(theirs))
             fds = [one.fileno() for one in theirs] + list(inherited)
@@ -162,7 +202,7 @@ def qemu_body(
                     stdout=errors,
                     stderr=errors,
                     pass_fds=fds,
-                    env=clean_environment(TMPDIR=str(scratch)),
+                    env=clean_environment(TMPDIR=str(overlays)),
                     start_new_session=True,
                     umask=0o077,
                 )

@@ -19,6 +19,7 @@ import pytest
 from buildfarm.job import AutopkgtestJob, BootJob, Branch, Job, MachineRules
 from buildfarm.stages.runner import run_stage
 from buildfarm.verdict import StageResult
+from buildfarm.vm.body import sweep_overlays
 from buildfarm.vm.places import base_directory, sweep
 from tests.archive.conftest import PPA
 from tests.verify.conftest import Bench
@@ -110,9 +111,10 @@ class Yard:
     def assert_nothing_is_left(self) -> None:
         """No process, directory, file or thread of any machine's."""
         deadline = time.monotonic() + SETTLE_LIMIT_S
+        sweep_overlays(self.scratch, 0.0)
         while (left := self.left()) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not left
+        assert not left, "; ".join(left)
 
     def left(self) -> list[str]:
         ours = [one.name for one in threading.enumerate() if one not in self.threads]
