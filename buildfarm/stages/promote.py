@@ -113,6 +113,11 @@ def _why_not_verified(context: StageContext) -> str:
     is_local = context.job.archive.startswith("local:")
     if is_local and all(one is not None and one.verdict is Verdict.SKIPPED for one in published):
         return "nothing was built"
+    tried = [
+        result for stage in wanted[1:] for t in targets if (result := context.workspace.read_result(stage, t))
+    ]
+    if is_local and tried and all(one.verdict is Verdict.SKIPPED for one in tried):
+        return f"nothing of it was verified: {tried[0].stage} was skipped, {tried[0].reason}"
     return ""
 
 

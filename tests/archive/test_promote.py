@@ -82,6 +82,15 @@ def came_to(one: Workspace, stage: str, verdict: Verdict, reason: str = "so it w
     write_json(directory / "result.json", StageResult(stage, TARGET, verdict, reason, 1.0, 2.0).to_json())
 
 
+def test_what_every_machine_skipped_is_not_verified(farm: Farm) -> None:
+    one = farm.verified()
+    came_to(one, "boot", Verdict.SKIPPED, "the PPA is private")
+    result = farm.promote(one)
+    assert result.verdict is Verdict.SKIPPED
+    assert result.reason == "not promoted: nothing of it was verified: boot was skipped, the PPA is private"
+    assert farm.held() == {}
+
+
 def forget(one: Workspace) -> None:
     """As if the farm was killed before the stage's result was written."""
     shutil.rmtree(one.directory("promote", SERIES))
