@@ -63,6 +63,8 @@ def user_data(token: str, apt: AptSources | None, keys: Mapping[str, bytes]) -> 
         files |= {path: ("0644", content) for path, content in keys.items()}
         commands.append(("sh", "-c", _ASIDE, MIRRORS))
     commands += [
+        # What failed as the image booted is the image's own matter, and no package's.
+        ("systemctl", "reset-failed"),
         # Where nothing loads drivers by what devices there are.
         ("sh", "-c", "modprobe --quiet virtio_console || true"),
         ("systemctl", "daemon-reload"),
@@ -73,7 +75,8 @@ def user_data(token: str, apt: AptSources | None, keys: Mapping[str, bytes]) -> 
         phone_home_url=f"{PROXY}phone-home/{token}",
         runcmd=commands,
         write_files=files,
-        more={"apt": {"preserve_sources_list": True}},
+        # A locale would be generated, for nobody.
+        more={"apt": {"preserve_sources_list": True}, "locale": False},
     )
 
 

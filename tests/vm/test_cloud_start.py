@@ -59,6 +59,12 @@ def test_the_agent_is_started_and_the_call_comes_last() -> None:
     assert config["phone_home"]["url"] == "http://10.0.2.100/phone-home/tok3n"
 
 
+def test_what_failed_as_the_image_booted_is_forgotten_before_the_agent_begins() -> None:
+    commands = read(user_data("t", APT, {}))["runcmd"]
+
+    assert ["systemctl", "reset-failed"] in commands[: commands.index(["systemctl", "daemon-reload"])]
+
+
 def test_apt_goes_by_the_gateway_to_the_farms_mirrors() -> None:
     text = user_data("t", APT, {"/etc/k.gpg": b"\x99\x00key"})
     made = files(text)
