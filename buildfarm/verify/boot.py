@@ -23,6 +23,7 @@ from buildfarm.verdict import Verdict
 from buildfarm.verify.guest_reading import (
     LEFT_SHOWN,
     Before,
+    Look,
     judge_apt,
     read_removal,
 )
@@ -95,10 +96,10 @@ def verify(work: Verification) -> Report:
     with work.start("install") as machine:
         _phase(work, "booted", began)
         with _checking(work, "install", machine):
-            before = _apt(work, machine).install(work.names)
+            before, look = _apt(work, machine).install(work.names, work.job.services)
         if not work.report.failed:
             _call(work, machine, "installed", began)
-            _look_after(work, machine, "state")
+            _look_after(work, machine, "state", look)
             _test(work, machine, began)
             if work.job.reboot and machine.ending is None:
                 _reboot(work, machine)
@@ -114,10 +115,10 @@ def verify(work: Verification) -> Report:
 # The questions
 
 
-def _look_after(work: Verification, machine: Machine, name: str) -> None:
-    """Failed units, core dumps, the clock, and services that have to be up."""
+def _look_after(work: Verification, machine: Machine, name: str, look: Look | None = None) -> None:
+    """Failed units, core dumps, the clock, and services that have to be up; by a look that was taken just now."""
     with _checking(work, name, machine):
-        look = _apt(work, machine).look(work.names, work.job.services)
+        look = look or _apt(work, machine).look(work.names, work.job.services)
         if look.failed_units:
             said = _journal(machine, look.failed_units[0])
             raise PackageFault(f"units failed: {', '.join(look.failed_units)}", details=said)

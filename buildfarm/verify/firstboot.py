@@ -20,7 +20,7 @@ from typing import BinaryIO
 from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.job import FirstbootJob
 from buildfarm.verify.guest_files import fetch_file, run_in_tree, send_tree
-from buildfarm.verify.installing import GUEST, Installer, Subject
+from buildfarm.verify.installing import GUEST, Installer, Subject, too_slow
 from buildfarm.vm.callbacks import Call, Callbacks
 from buildfarm.vm.console import Console, clean
 from buildfarm.vm.machine import GuestRan, Machine, MachineEnded
@@ -173,11 +173,7 @@ def _make(work: Founding, machine: Machine, deadline: float) -> int:
     ran = run_in_tree(machine, job.script, limit, work.log, {**places, **work.environment})
     if ran.timed_out:
         which = "build_timeout_s" if limit >= job.build_timeout_s else "timeout_s"
-        raise PackageFault(
-            f"{job.script} was stopped: no image after {ran.duration_s:.0f} s ({which})",
-            details=ran.tail(),
-            resolution="The last lines say where it stood.",
-        )
+        raise too_slow(ran, f"{job.script} was stopped: no image after {ran.duration_s:.0f} s ({which})")
     if ran.status != 0:
         raise PackageFault(f"no image: {job.script} exited {ran.status}", details=ran.tail(40))
     looked = machine.run(("sh", "-c", _IMAGE_SIZE, "sh", PLACE), timeout_s=LOOK_TIMEOUT_S)

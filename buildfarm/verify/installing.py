@@ -67,9 +67,9 @@ class Installer:
             argv, timeout_s=timeout_s, stdout=log, limit_bytes=OUTPUT_LIMIT_BYTES, flood_ends=True
         )
 
-    def install(self, names: Sequence[str]) -> Before:
+    def install(self, names: Sequence[str], services: Sequence[str] = ()) -> tuple[Before, Look]:
         """Add the archive, install the packages from it in the very versions that were published; returns what
-        stood before."""
+        stood before, and how the machine stands now."""
         before = read_before(self.script("before.sh", *names).output)
         self.add_archive()
         offered = {name: before.offered[name] for name in names if name in before.offered}
@@ -80,14 +80,15 @@ class Installer:
             if version_key(offered[name]) >= version_key(self.subject.packages.get(name, "0"))
         ]
         self.apt_install(names, alone=not hidden)
-        self.require_versions(
-            names, {name: f"The distribution has {offered[name]}, which apt prefers." for name in hidden}
-        )
-        return before
+        hints = {name: f"The distribution has {offered[name]}, which apt prefers." for name in hidden}
+        return before, self.require_versions(names, services, hints)
 
-    def require_versions(self, names: Sequence[str], hints: Mapping[str, str] | None = None) -> None:
-        """Make sure that what was published is what is installed; ``hints`` say what to do, by package."""
-        look = self.look(names)
+    def require_versions(
+        self, names: Sequence[str], services: Sequence[str] = (), hints: Mapping[str, str] | None = None
+    ) -> Look:
+        """Make sure that what was published is what is installed; ``hints`` say what to do, by package. Returns
+        how the machine stands."""
+        look = self.look(names, services)
         for name in names:
             wanted, found = self.subject.packages.get(name, ""), look.versions.get(name, "")
             if found != wanted:
@@ -97,6 +98,7 @@ class Installer:
                 )
         if look.audit:
             raise PackageFault("dpkg finds packages that are not installed properly", details=look.audit)
+        return look
 
     def install_files(self, addresses: Sequence[str]) -> None:
         """Install packages that no index has any longer, from their addresses; raises FarmTrouble."""

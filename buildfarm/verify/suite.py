@@ -24,7 +24,7 @@ from buildfarm.errors import FarmError, FarmTrouble, PackageFault
 from buildfarm.job import SuiteJob
 from buildfarm.verdict import Verdict
 from buildfarm.verify.guest_files import bring_home, fetch_file, run_in_tree, send_tree
-from buildfarm.verify.installing import Installer, Subject
+from buildfarm.verify.installing import Installer, Subject, too_slow
 from buildfarm.verify.results import add_up, read_results
 from buildfarm.vm.lan import Lan
 from buildfarm.vm.machine import GuestRan, Machine, MachineEnded
@@ -218,11 +218,7 @@ def _run(work: SuiteWork, member: _Member, script: str, deadline: float) -> Gues
 
 def _require_end(work: SuiteWork, ran: GuestRan, what: str) -> None:
     if ran.timed_out:
-        raise PackageFault(
-            f"{what} was stopped: not done after {work.job.timeout_s} s (timeout_s)",
-            details=ran.tail(),
-            resolution="The last lines say where it stood. Else raise timeout_s in the recipe.",
-        )
+        raise too_slow(ran, f"{what} was stopped: not done after {work.job.timeout_s} s (timeout_s)")
 
 
 # What is left of it

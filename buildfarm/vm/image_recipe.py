@@ -99,7 +99,9 @@ def apt_settings(sources: AptSources) -> str:
     """The machine's apt.conf: all goes through the gateway, and else as the host's apt reaches its mirrors."""
     carried = [line for line in sources.settings if "proxy" not in line.partition(" ")[0].lower()]
     proxies = [f'Acquire::{scheme}::Proxy "{PROXY}";' for scheme in ("http", "https")]
-    return "".join(f"{line}\n" for line in (*proxies, 'Acquire::Languages "none";', *carried))
+    # Without apt-utils, which no machine has, preconfiguring only says that it is delayed, and takes a second.
+    ours = (*proxies, 'Acquire::Languages "none";', "#clear DPkg::Pre-Install-Pkgs;")
+    return "".join(f"{line}\n" for line in (*ours, *carried))
 
 
 def image_bootstrap(spec: ImageSpec, epoch_s: int) -> Bootstrap:

@@ -8,15 +8,16 @@ how=$1
 shift
 file=/etc/apt/sources.list.d/buildfarm.sources
 said=/run/buildfarm-apt
-look() { # COMMAND...: apt with the added archive alone
-    command=$1
-    shift
-    "$command" --quiet -o Dir::Etc::SourceList="$file" -o Dir::Etc::SourceParts=- -o Dir::Cache::pkgcache= \
-        -o Dir::Cache::srcpkgcache= "$@"
+recommended() { # NAME...: whether one of them recommends anything, by the indexes that came last
+    find /var/lib/apt/lists -name '*Packages' -newer /var/lib/buildfarm/began -exec cat {} + | awk -v RS= -v names=" $* " '
+        { split($0, head, "\n"); name = substr(head[1], 10) }
+        index(names, " " name " ") && /\nRecommends:/ { found = 1 }
+        END { exit !found }'
 }
-if [ "$how" = alone ] && ! look apt-cache show "$@" | grep --quiet '^Recommends:'; then
+if [ "$how" = alone ] && ! recommended "$@"; then
     : >"$said"
-    look apt-get --trivial-only -o Dpkg::Use-Pty=0 install "$@" </dev/null >"$said" 2>&1 &
+    apt-get --quiet --trivial-only -o Dpkg::Use-Pty=0 -o Dir::Etc::SourceList="$file" -o Dir::Etc::SourceParts=- \
+        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= install "$@" </dev/null >"$said" 2>&1 &
     # Shown as it comes, should it hang; what the packages leave running may hold the file and keeps nobody.
     tail --follow --bytes=+1 --sleep-interval=0.1 --pid=$! "$said"
     wait $!
