@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from buildfarm.errors import FarmTrouble, PackageFault
-from buildfarm.verify.guest_reading import AptFailure, Before, Look, judge_apt, read_before, read_look
+from buildfarm.verify.guest_reading import AptFailure, Before, Look, judge_apt, read_before, read_look, sections
 from buildfarm.vm.machine import GuestRan, Machine
 from ppa_tools.debversion import version_key
 
@@ -60,7 +60,9 @@ class Installer:
 
     def script(self, name: str, *words: str, timeout_s: float = LOOK_TIMEOUT_S) -> GuestRan:
         """Run one of the scripts in guest/; what those that only look say is not for people."""
-        text = (GUEST / name).read_text(encoding="utf-8")
+        return self._run(_text(name), name, *words, timeout_s=timeout_s)
+
+    def _run(self, text: str, name: str, *words: str, timeout_s: float) -> GuestRan:
         log = None if name in ONLY_LOOKING else self.log
         argv = ("sh", "-c", text, name, *words)
         return self.machine.run(
@@ -70,8 +72,7 @@ class Installer:
     def install(self, names: Sequence[str], services: Sequence[str] = ()) -> tuple[Before, Look]:
         """Add the archive, install the packages from it in the very versions that were published; returns what
         stood before, and how the machine stands now."""
-        before = read_before(self.script("before.sh", *names).output)
-        self.add_archive()
+        before = self._look_and_add_archive(names)
         offered = {name: before.offered[name] for name in names if name in before.offered}
         # apt prefers the higher version, wherever it is.
         hidden = [
@@ -82,6 +83,15 @@ class Installer:
         self.apt_install(names, alone=not hidden)
         hints = {name: f"The distribution has {offered[name]}, which apt prefers." for name in hidden}
         return before, self.require_versions(names, services, hints)
+
+    def _look_and_add_archive(self, names: Sequence[str]) -> Before:
+        """What stands before, and then the archive, in one program: each takes an emulated machine a while."""
+        looking, adding = (_text(name) for name in ("before.sh", "add-archive.sh"))
+        text = f'sources=$1\nshift\n{looking}echo "== archive"\nset -- "$sources"\n{adding}'
+        ran = self._run(text, "before.sh", self.subject.sources, *names, timeout_s=self.timeout_s)
+        self.log.write(sections(ran.output).get("archive", ran.output).encode() + b"\n")
+        _require_archive(ran)
+        return read_before(ran.output)
 
     def require_versions(
         self, names: Sequence[str], services: Sequence[str] = (), hints: Mapping[str, str] | None = None
@@ -111,13 +121,7 @@ class Installer:
 
     def add_archive(self) -> None:
         """Let apt know the archive, by its .sources file."""
-        ran = self.script("add-archive.sh", self.subject.sources, timeout_s=self.timeout_s)
-        if ran.status != 0:
-            raise FarmTrouble(
-                "apt cannot read the archive",
-                details=ran.tail(),
-                resolution="Is the archive served? It is tried again.",
-            )
+        _require_archive(self.script("add-archive.sh", self.subject.sources, timeout_s=self.timeout_s))
 
     def apt_install(self, names: Sequence[str], *, alone: bool, ours: bool = True) -> None:
         """Install packages; ``alone``: the archive may be enough. Not ``ours``: they are the distribution's."""
@@ -150,3 +154,16 @@ class Installer:
             why = "it does not answer in time" if ran.timed_out else "its programs no longer run"
             raise PackageFault(f"the machine can no longer be looked at: {why}", details=ran.tail())
         return look
+
+
+def _text(name: str) -> str:
+    return (GUEST / name).read_text(encoding="utf-8")
+
+
+def _require_archive(ran: GuestRan) -> None:
+    if ran.status != 0:
+        raise FarmTrouble(
+            "apt cannot read the archive",
+            details=ran.tail(),
+            resolution="Is the archive served? It is tried again.",
+        )
