@@ -59,9 +59,7 @@ def test_a_device_that_opens_is_not_enough(tmp_path: Path, device: Path, answers
     found = find_accel("auto", tmp_path, device=device)
 
     assert found.name == "tcg"
-    assert found.note == (
-        "no KVM: /dev/kvm opens but a guest does not run in 3 s; machines are emulated (TCG)"
-    )
+    assert found.note == ("no KVM: /dev/kvm opens but a guest does not run in 3 s; machines are emulated (TCG)")
 
 
 def test_a_guest_that_ran_is_believed_and_not_asked_again(

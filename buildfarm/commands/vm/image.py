@@ -43,9 +43,7 @@ def configure(actions: Any) -> None:
     refresh = _add(images, "refresh", "make those images anew whose archive has moved since", _refresh)
     refresh.add_argument("--series", default="", help="those of this series alone")
     refresh.add_argument("--architecture", default="", help="those of this architecture alone")
-    collect = _add(
-        images, "gc", "remove images, and machines asleep, that nobody used for long", _collect
-    )
+    collect = _add(images, "gc", "remove images, and machines asleep, that nobody used for long", _collect)
     collect.add_argument("--days", type=float, default=KEEP_DAYS, help="keep what was used since (default: 14)")
     collect.add_argument("--gigabytes", type=float, default=KEEP_GIGABYTES, help="of images to keep (default: 20)")
 
