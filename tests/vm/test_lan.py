@@ -31,8 +31,15 @@ def framed(content: bytes) -> bytes:
 
 
 def read_frame(end: socket.socket) -> bytes:
-    length = int.from_bytes(end.recv(4, socket.MSG_WAITALL), "big")
-    return end.recv(length, socket.MSG_WAITALL)
+    return read_whole(end, int.from_bytes(read_whole(end, 4), "big"))
+
+
+def read_whole(end: socket.socket, size: int) -> bytes:
+    """So many bytes: with a time-out, recv(2) gives what there is, MSG_WAITALL or not."""
+    data = b""
+    while len(data) < size and (block := end.recv(size - len(data))):
+        data += block
+    return data
 
 
 def test_a_frame_reaches_all_others_and_not_its_sender(lan: Lan) -> None:

@@ -209,4 +209,5 @@ def test_a_second_ctrl_c_does_not_wait_for_an_answer_that_hangs(shell: Shell, do
                 continue
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
-        assert process.returncode == 130
+        # One more may come when Python has put its handlers away: that end, too, is 130 to a shell.
+        assert process.returncode in (130, -signal.SIGINT)
