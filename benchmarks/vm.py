@@ -38,6 +38,7 @@ from buildfarm.settings import HOME_VARIABLE, Settings, load_settings
 from buildfarm.verify.boot import Verification, verify
 from buildfarm.verify.installing import Subject
 from buildfarm.verify.machines import MachineRoom
+from buildfarm.vm.body import sweep_overlays
 from buildfarm.vm.callbacks import Callbacks
 from buildfarm.vm.gateway import Gateway, GatewayOrder
 from buildfarm.vm.images import Image, get_image, image_spec_for
@@ -390,7 +391,7 @@ def leaks(stage: Scene, machines: int) -> list[Figure]:
     """Machines in processes of their own, a fifth of which, or their qemu, are killed at a random moment."""
     chance = random.Random(4)
     victims = set(chance.sample(range(machines), machines // 5))
-    before = traces()
+    before = traces(Path(stage.settings.vm.scratch))
     began = time.monotonic()
     for number in range(machines):
         words = [sys.executable, "-c", textwrap.dedent(OWNER), stage.series, str(stage.place), f"leak-{number}"]
@@ -401,7 +402,7 @@ def leaks(stage: Scene, machines: int) -> list[Figure]:
             owner.wait(LIMIT_S)
     took = time.monotonic() - began
     deadline = time.monotonic() + 10
-    while (left := traces() - before) and time.monotonic() < deadline:
+    while (left := traces(Path(stage.settings.vm.scratch)) - before) and time.monotonic() < deadline:
         time.sleep(0.1)
     killed = len(victims)
     print(f"{machines} machines in {took:.0f} s, {killed} killed: {len(left)} left over {sorted(left)[:5]}\n")
@@ -416,9 +417,10 @@ def kill_one(owner: int, chance: random.Random) -> None:
         os.kill(victim, signal.SIGKILL)
 
 
-def traces() -> set[str]:
+def traces(scratch: Path) -> set[str]:
     """Processes, directories, sockets and files that may be a machine's."""
-    sweep()
+    sweep()  # as the next start does
+    sweep_overlays(scratch, older_than_s=0.0)
     found = set()
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):

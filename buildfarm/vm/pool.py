@@ -34,6 +34,7 @@ LINE_LIMIT_BYTES = 4096
 ASK_LIMIT_S = 5.0
 END_LIMIT_S = 15.0
 PAUSE_AFTER_TROUBLE_S = 30.0
+PAUSE_AFTER_LENDING_S = 1.0  # the next borrower is served, and this one's machine wakes, before another is made
 STALE_S = 6 * 3600.0  # a ready machine this old is made anew: its image may have been
 
 
@@ -88,6 +89,7 @@ class Pool:
         self._asking: dict[socket.socket, bytes] = {}
         self._stopping = False
         self._resume_at: dict[str, float] = {}
+        self._lent_at = 0.0
 
     def stop(self) -> None:
         """End soon; for a signal's handler."""
@@ -134,6 +136,8 @@ class Pool:
 
     def _next_wanted(self) -> Kind | None:
         now = time.monotonic()
+        if now < self._lent_at + PAUSE_AFTER_LENDING_S:
+            return None
         short = [
             kind
             for kind in self._kinds.values()
@@ -184,6 +188,7 @@ class Pool:
                 return
             one = machines.pop(0)
             self._lent[connection] = one
+            self._lent_at = time.monotonic()
             answer = _line({"directory": str(one.directory), "address": one.address})
             socket.send_fds(connection, [answer], [wire.fileno() for wire in one.wires.all()])
         except OSError:

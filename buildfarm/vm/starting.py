@@ -44,7 +44,7 @@ from buildfarm.vm.qemu import (
 )
 from buildfarm.vm.qmp import QmpError
 from buildfarm.vm.seed import Seed, smbios_serial
-from buildfarm.vm.snapshot import WARM_UP, SnapshotSpec, prepare, put_to_sleep, use_snapshot, wake_from
+from buildfarm.vm.snapshot import SnapshotSpec, prepare, put_to_sleep, use_snapshot, wake_from
 from buildfarm.vm.upstream import Proxies, Reach
 
 Start = Literal["cold", "restored"]
@@ -275,10 +275,6 @@ def make_ready(order: MachineOrder, host: Host) -> Ready:
         stack.enter_context(in_use(order.image))
         address = hardware_address(secrets.token_bytes(3))
         directory, machine = stack.enter_context(_woken(order, host, Callbacks(order.run, order.name), address))
-        try:  # what it will run first is translated (or read into caches) while nobody waits for it
-            machine.run(("sh", "-c", WARM_UP), timeout_s=BOOT_LIMIT_S)
-        except MachineEnded as error:
-            raise FarmTrouble(f"a machine ended while it was made ready: {error.ending.in_words}") from error
         machine.let_go()
         return Ready(directory, address, machine.body.wires, stack.pop_all().close, time.monotonic())
 
