@@ -12,6 +12,7 @@ from buildfarm.stages.published import (
     require_built,
     superseded_by,
 )
+from buildfarm.stages.rooms import machine_room
 from buildfarm.stages.runner import StageContext
 from buildfarm.stages.scripts import read_script
 from buildfarm.verdict import Outcome, Verdict
@@ -32,16 +33,7 @@ def run(context: StageContext) -> Outcome:
         return Outcome(Verdict.SKIPPED, published)
     require_built(published, job.packages, "boot: packages")
     rules = context.job.machine
-    room = MachineRoom(
-        context.settings,
-        rules,
-        context.series,
-        context.architecture,
-        context.job.run_id,
-        published.sources,
-        context.out,
-        context.log,
-    )
+    room = machine_room(context, published)
     before = find_version_before(context, published)
     report = verify(
         Verification(

@@ -8,6 +8,7 @@ from buildfarm.errors import PackageFault
 from buildfarm.job import FirstbootJob
 from buildfarm.stages.boot import PROXY
 from buildfarm.stages.published import Published, find_published, require_built, superseded_by
+from buildfarm.stages.rooms import machine_room
 from buildfarm.stages.runner import StageContext
 from buildfarm.stages.scripts import find_script
 from buildfarm.verdict import Outcome, Verdict
@@ -37,17 +38,7 @@ def run(context: StageContext) -> Outcome:
             where="firstboot: memory_mib",
             resolution=f"Set machine: memory_mib to {job.memory_mib + ROOM_MIB} at least.",
         )
-    room = MachineRoom(
-        context.settings,
-        rules,
-        context.series,
-        context.architecture,
-        context.job.run_id,
-        published.sources,
-        context.out,
-        context.log,
-        tools=(emulator.package,),
-    )
+    room = machine_room(context, published, (emulator.package,))
     callbacks = Callbacks(context.job.run_id, room.order("image").name)
     end = found(
         Founding(

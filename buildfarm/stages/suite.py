@@ -9,6 +9,7 @@ from buildfarm.errors import FarmTrouble
 from buildfarm.job import SuiteJob
 from buildfarm.stages.boot import PROXY
 from buildfarm.stages.published import Published, find_published, require_built, superseded_by
+from buildfarm.stages.rooms import machine_room
 from buildfarm.stages.runner import StageContext
 from buildfarm.stages.scripts import find_script
 from buildfarm.verdict import Outcome, Verdict
@@ -29,16 +30,7 @@ def run(context: StageContext) -> Outcome:
     for script in filter(None, (job.script, job.provision)):
         find_script(context, script)
     rules = context.job.machine
-    room = MachineRoom(
-        context.settings,
-        rules,
-        context.series,
-        context.architecture,
-        context.job.run_id,
-        published.sources,
-        context.out,
-        context.log,
-    )
+    room = machine_room(context, published)
     if job.machines > 1 and context.settings.vm.backend != "qemu":
         raise FarmTrouble(
             "several machines on one network are qemu's alone",
