@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import select
-import shlex
 import shutil
 import signal
 import socket
@@ -37,7 +36,6 @@ from buildfarm.process import clean_environment
 from buildfarm.vm.body import END_LIMIT_S, TIED, Wires
 from buildfarm.vm.qemu import (
     CHANNELS,
-    GATEWAY_ADDRESS,
     GIVE_UP,
     Accel,
     Disk,
@@ -45,6 +43,7 @@ from buildfarm.vm.qemu import (
     cpu_model,
     escape,
     uefi_firmware,
+    way_out,
 )
 
 PREFIX = "libvirt:"
@@ -156,8 +155,7 @@ def _connected(devices: ET.Element, tag: str, domain: Domain, wire: str) -> ET.E
 
 def _told_to_qemu(root: ET.Element, domain: Domain) -> None:
     drive = f"if=none,id=disk,file={escape(str(domain.disk.path))},format={domain.disk.format},snapshot=on"
-    # qemu splits the command at blanks, as a shell would, and runs no shell.
-    forward = f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -N -U {escape(shlex.quote(str(domain.gateway)))}"
+    forward = way_out(domain.gateway)
     # libvirt numbers its own devices from the first place on, and these come to theirs before.
     words = [
         *("-sandbox", SANDBOX),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,9 +179,7 @@ def _disk(build: Build) -> list[str]:
 
 
 def _network(build: Build) -> list[str]:
-    # qemu splits the command at blanks, as a shell would, and runs no shell.
-    # -N: the guest's end of a connection is passed on, so that none is kept for what waits for nothing.
-    forward = f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -N -U {escape(_quoted(str(build.gateway)))}"
+    forward = way_out(build.gateway)
     address = f",mac={build.address}" if build.address else ""
     return [
         "-netdev",
@@ -243,10 +242,13 @@ def kernel_words(build: Build) -> str:
     return f"{build.disk.append}{steady}"
 
 
+def way_out(gateway: Path) -> str:
+    """The guest's only way out, as a part of ``-netdev user``: one address and port, which lead to this socket."""
+    # qemu splits the command at blanks, as a shell would, and runs no shell.
+    # -N: the guest's end of a connection is passed on, so that none is kept for what waits for nothing.
+    return f"guestfwd=tcp:{GATEWAY_ADDRESS}:80-cmd:nc -N -U {escape(shlex.quote(str(gateway)))}"
+
+
 def escape(value: str) -> str:
     """A value inside one of qemu's comma-separated lists."""
     return value.replace(",", ",,")
-
-
-def _quoted(path: str) -> str:
-    return "'" + path.replace("'", "'\\''") + "'"

@@ -59,7 +59,7 @@ def test_a_machine_reaches_nothing_but_its_gateway() -> None:
         "id=net",
         "restrict=on",
         "ipv6=off",
-        "guestfwd=tcp:10.0.2.100:80-cmd:nc -N -U '/run/m/gateway.sock'",
+        "guestfwd=tcp:10.0.2.100:80-cmd:nc -N -U /run/m/gateway.sock",
     ]
 
 
