@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +15,10 @@ SOURCE = "source"
 FOLD = "\x1f"
 """Stands where a line of a field's value ended while a stanza is cut into fields."""
 
+LINE_END = "\n"
 LONGEST_SIZE = 18  # digits
+SIZE = re.compile(r"[0-9]{1,18}", re.ASCII)
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class IndexDamaged(Exception):
@@ -41,8 +45,20 @@ class BinaryPackage(NamedTuple):
     sha256: str
 
 
+class IndexedFile(NamedTuple):
+    """A file that an index names, in the directory of its stanza."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
 class SourcePackage(NamedTuple):
-    """A stanza of Sources; ``binaries`` are the names of the packages that it builds."""
+    """A stanza of Sources; ``binaries`` are the names of the packages that it builds.
+
+    ``directory`` is below the repository's root; ``checksums`` are the lines of Checksums-Sha256, see ``files``.
+    ``extra``: the archive keeps it only because something that was built with it is still there.
+    """
 
     source: str
     version: str
@@ -55,6 +71,20 @@ class SourcePackage(NamedTuple):
     build_conflicts_arch: str
     build_conflicts_indep: str
     dsc_sha256: str
+    directory: str = ""
+    checksums: str = ""
+    extra: bool = False
+
+    @property
+    def files(self) -> tuple[IndexedFile, ...]:
+        """Its files, in the index's order; raises IndexDamaged for lines that are none."""
+        found = []
+        for line in filter(str.strip, self.checksums.split(LINE_END)):
+            words = line.split()
+            if len(words) != 3 or not SHA256.fullmatch(words[0]) or not SIZE.fullmatch(words[1]):
+                raise IndexDamaged(f"{self.source} {self.version}: {line[:100]!r} is no line of Checksums-Sha256")
+            found.append(IndexedFile(words[2], int(words[1]), words[0]))
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -110,6 +140,7 @@ def scan_sources(text: str, what: str) -> list[SourcePackage]:
         if not source:
             raise IndexDamaged(f"{what}: stanza {number} has no Package")
         _check_versions(f"{what}: stanza {number}", {version})
+        checksums = get("Checksums-Sha256", "")
         found.append(
             SourcePackage(
                 source,
@@ -122,7 +153,10 @@ def scan_sources(text: str, what: str) -> list[SourcePackage]:
                 _unfold(get("Build-Conflicts", "")),
                 _unfold(get("Build-Conflicts-Arch", "")),
                 _unfold(get("Build-Conflicts-Indep", "")),
-                _dsc_sha256(get("Checksums-Sha256", "")),
+                _dsc_sha256(checksums),
+                get("Directory", "").strip(),
+                checksums.replace(FOLD, LINE_END).strip(),
+                get("Extra-Source-Only", "").strip() == "yes",
             )
         )
     return found
