@@ -1,0 +1,221 @@
+"""What earlier builds say, looked up within a transaction: results, last passes, durations, controls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from buildfarm.regress.model import RebuildVerdict, Subject
+from buildfarm.regress.records import Build, build_of
+from buildfarm.regress.schema import builds, rebuilds
+from buildfarm.regress.verdicts import CONCLUSIVE, FAILING, PASSING, Past, Ran, Word
+
+PAST_LIMIT = 400
+RESULTS_LIMIT = 200
+OWN_KINDS = ("first", "again")
+
+IS_RESULT = sa.and_(builds.c.kind.in_(OWN_KINDS), builds.c.counts, builds.c.outcome.in_(("pass", "fail")))
+
+
+def select_builds() -> sa.Select[Any]:
+    """All builds, as ``build_of`` wants their rows."""
+    return sa.select(builds, rebuilds.c.job.label("rebuild_job")).join(rebuilds, rebuilds.c.id == builds.c.rebuild)
+
+
+def of_subject(subject: Subject, variant: str | None = None) -> sa.ColumnElement[bool]:
+    """The rebuilds of a subject, of one variant or (None) of all."""
+    condition = sa.and_(
+        rebuilds.c.package == subject.package,
+        rebuilds.c.series == subject.series,
+        rebuilds.c.architecture == subject.architecture,
+    )
+    return condition if variant is None else sa.and_(condition, rebuilds.c.variant == variant)
+
+
+def ran_of(connection: sa.Connection, rebuild: int) -> tuple[tuple[Ran, ...], tuple[sa.Row[Any], ...]]:
+    """A rebuild's builds that have ended and count, in the order of their ends: for the rules, and as rows."""
+    query = (
+        sa.select(builds)
+        .where(
+            builds.c.rebuild == rebuild,
+            builds.c.state == "done",
+            builds.c.counts,
+            builds.c.outcome.is_not(None),
+            builds.c.kind != "culprit",
+        )
+        .order_by(builds.c.ended_at, builds.c.id)
+    )
+    rows = tuple(connection.execute(query))
+    return tuple(_ran(row) for row in rows), rows
+
+
+def _ran(row: sa.Row[Any]) -> Ran:
+    report = json.loads(row.report)
+    fingerprint, reason = report.get("fingerprint", ""), report.get("reason", "")
+    return Ran(row.kind, row.outcome, row.worker, row.ran_in, fingerprint, reason)
+
+
+def past_of(connection: sa.Connection, rebuild: sa.Row[Any], environment: str) -> Past:
+    """What is known of a rebuild's subject from before; ``environment`` is of the build that ended last."""
+    query = (
+        sa.select(rebuilds.c.id, rebuilds.c.verdict, rebuilds.c.since, rebuilds.c.fingerprint)
+        .where(
+            of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
+            rebuilds.c.id != rebuild.id,
+            rebuilds.c.verdict.is_not(None),
+        )
+        .order_by(rebuilds.c.ended_at.desc(), rebuilds.c.id.desc())
+        .limit(PAST_LIMIT)
+    )
+    rows = connection.execute(query).all()
+    before = _word(rows[0]) if rows else None
+    conclusive = [row for row in rows if row.verdict in CONCLUSIVE]
+    if not conclusive:
+        return Past(None, before, results=_results(connection, rebuild, rebuild.version, environment))
+    fingerprints = set()
+    for row in conclusive:
+        if row.verdict not in FAILING:
+            break
+        fingerprints.add(row.fingerprint)
+    return Past(
+        settled=_word(conclusive[0]),
+        before=before,
+        fingerprints=frozenset(fingerprints - {""}),
+        results=_results(connection, rebuild, rebuild.version, environment),
+        like=_last_flaky(connection, rebuild, conclusive[0]),
+    )
+
+
+def _word(row: sa.Row[*tuple[Any, ...]]) -> Word:
+    return Word(RebuildVerdict(row.verdict), row.since)
+
+
+def _last_flaky(
+    connection: sa.Connection, rebuild: sa.Row[Any], last: sa.Row[*tuple[Any, ...]]
+) -> tuple[bool, ...]:
+    if last.verdict != RebuildVerdict.FLAKY:
+        return ()
+    query = (
+        sa.select(rebuilds.c.version, builds.c.ran_in)
+        .join(builds, builds.c.id == rebuilds.c.decided_by)
+        .where(rebuilds.c.id == last.id)
+    )
+    found = connection.execute(query).first()
+    return _results(connection, rebuild, found.version, found.ran_in) if found is not None else ()
+
+
+def _results(connection: sa.Connection, rebuild: sa.Row[Any], version: str, environment: str) -> tuple[bool, ...]:
+    """The results of one input, oldest first, without those of this rebuild."""
+    if not environment:
+        return ()
+    query = (
+        sa.select(builds.c.outcome)
+        .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
+        .where(
+            of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
+            rebuilds.c.id != rebuild.id,
+            rebuilds.c.version == version,
+            builds.c.ran_in == environment,
+            IS_RESULT,
+        )
+        .order_by(builds.c.ended_at.desc(), builds.c.id.desc())
+        .limit(RESULTS_LIMIT)
+    )
+    newest_first: Sequence[str] = connection.execute(query).scalars().all()
+    return tuple(outcome == "pass" for outcome in reversed(newest_first))
+
+
+def last_pass(
+    connection: sa.Connection, subject: Subject, before: int | None = None, variant: str | None = None
+) -> Build | None:
+    """The newest build of a subject that passed in a known environment, of those numbered below ``before``."""
+    query = (
+        select_builds()
+        .where(of_subject(subject, variant), IS_RESULT, builds.c.outcome == "pass", builds.c.ran_in != "")
+        .order_by(builds.c.ended_at.desc(), builds.c.id.desc())
+        .limit(1)
+    )
+    if before is not None:
+        query = query.where(builds.c.id < before)
+    row = connection.execute(query).first()
+    return build_of(row) if row is not None else None
+
+
+def expected_s(connection: sa.Connection, subject: Subject) -> float | None:
+    """How long a subject's build took the last time that it passed, or else failed, in seconds."""
+    query = (
+        sa.select(builds.c.total_s)
+        .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
+        .where(of_subject(subject), IS_RESULT)
+        .order_by(builds.c.outcome == "fail", builds.c.ended_at.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+def control_for(connection: sa.Connection, rebuild: sa.Row[Any], wanted: str) -> Build | None:
+    """The pass whose package tries a worker for this rebuild: the wanted package's, or else the quickest.
+
+    A package is known to be good while its last verdict is a pass. One that has not passed as a control since is
+    taken only where there is no other: it may be the package that is at fault, not every worker in turn.
+    """
+    newest = sa.func.row_number().over(
+        partition_by=(rebuilds.c.package, rebuilds.c.variant),
+        order_by=(rebuilds.c.ended_at.desc(), rebuilds.c.id.desc()),
+    )
+    verdicts = (
+        sa.select(rebuilds.c.package, rebuilds.c.variant, rebuilds.c.verdict, newest.label("rank"))
+        .where(
+            rebuilds.c.series == rebuild.series,
+            rebuilds.c.architecture == rebuild.architecture,
+            rebuilds.c.package != rebuild.package,
+            rebuilds.c.verdict.in_(CONCLUSIVE),
+        )
+        .subquery()
+    )
+    good = connection.execute(
+        sa.select(verdicts.c.package, verdicts.c.variant).where(
+            verdicts.c.rank == 1, verdicts.c.verdict.in_(PASSING)
+        )
+    ).all()
+    passes = [
+        found
+        for row in good
+        if (
+            found := last_pass(
+                connection, Subject(row.package, rebuild.series, rebuild.architecture), variant=row.variant
+            )
+        )
+    ]
+    if not passes:
+        return None
+    doubtful = set(
+        connection.execute(
+            sa.select(builds.c.environment).where(
+                builds.c.kind == "control", builds.c.outcome.in_(("fail", "error", "dependency-wait"))
+            )
+        ).scalars()
+    )
+    return min(
+        passes,
+        key=lambda one: (
+            one.report is not None and one.report.environment in doubtful,
+            one.job.package != wanted,
+            one.report.total_s if one.report else 0.0,
+            one.id,
+        ),
+    )
+
+
+def control_passed(connection: sa.Connection, worker: str, since: float) -> bool:
+    """Whether a control package passed on a worker in a build that began at this time or later."""
+    query = sa.select(builds.c.id).where(
+        builds.c.kind == "control",
+        builds.c.outcome == "pass",
+        builds.c.worker == worker,
+        builds.c.started_at >= since,
+    )
+    return connection.execute(query.limit(1)).first() is not None

@@ -1,0 +1,553 @@
+"""Reading and writing the record of nightly rebuilds; every method is one transaction, safe from any thread.
+
+What makes a night survive a kill at any moment stands here. A night is recorded together with all its rebuilds and
+their first builds. A build is ``waiting``, then ``submitted`` to its driver, then ``done``; the transaction that
+ends a build also queues the one that follows or settles its rebuild. So a rebuild without a verdict always has a
+build that is not done, and whoever finds a build submitted by a driver that is gone returns it to the queue.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from buildfarm.errors import FarmTrouble, UsageError
+from buildfarm.regress import lookups
+from buildfarm.regress.lookups import IS_RESULT, of_subject, select_builds
+from buildfarm.regress.model import BuildReport, Culprit, RebuildJob, RebuildVerdict, Subject
+from buildfarm.regress.progress import (
+    add_build,
+    advance,
+    drop_waiting,
+    rebuild_row,
+    settle,
+    spread_control,
+    take_out,
+)
+from buildfarm.regress.records import (
+    Build,
+    Driver,
+    Label,
+    Night,
+    NightRules,
+    Rebuild,
+    Try,
+    build_of,
+    night_of,
+    rebuild_of,
+    variant_of,
+)
+from buildfarm.regress.schema import SCHEMA_VERSION, builds, labels, metadata, nights, rebuilds, workers_out
+from buildfarm.regress.verdicts import Next, Settled, retry_delay_s
+
+__all__ = ["Build", "Label", "Night", "NightRules", "Nights", "Rebuild", "Settled", "Try", "open_nights"]
+
+START_LIMIT = 12  # a build that takes its worker with it each time must end, too
+KEEP_NIGHTS = 30
+
+
+def open_nights(path: Path, clock: Callable[[], float] = time.time) -> Nights:
+    """The record kept in an SQLite file, made where it is missing; raises FarmTrouble for another version's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # of two at once, one makes the tables
+        kept = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if kept not in (0, SCHEMA_VERSION):
+            raise FarmTrouble(
+                f"the record of nights has schema {kept}, and this farm reads {SCHEMA_VERSION}",
+                where=str(path),
+                resolution="Use the farm's version that wrote it, or move the file away to begin a new record.",
+            )
+        if kept == 0:
+            metadata.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.commit()
+    return Nights(engine, clock)
+
+
+class Nights:
+    """The record behind one database engine."""
+
+    def __init__(self, engine: sa.Engine, clock: Callable[[], float] = time.time) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._begun("BEGIN IMMEDIATE") as connection:  # else two writers could read first, then deadlock
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._begun("BEGIN") as connection:  # all its questions see one state
+            yield connection
+
+    @contextmanager
+    def _begun(self, how: str) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(how)
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    # Nights
+
+    def open_night(
+        self,
+        set: str,  # noqa: A002 (the field's word)
+        jobs: Sequence[RebuildJob],
+        *,
+        driver: Driver,
+        reason: str,
+        rules: NightRules,
+        not_before: float = 0.0,
+    ) -> Night:
+        """Begin a night with these jobs; none of its builds is due before ``not_before`` (epoch seconds).
+
+        A job that is given twice is built once. Raises UsageError without jobs, for two different jobs of one
+        subject, and while an earlier night of the set goes on, which the error names.
+        """
+        if not jobs:
+            raise UsageError(f"the set {set} has nothing to rebuild", resolution="See that its packages exist.")
+        subjects: dict[Subject, RebuildJob] = {}
+        for job in jobs:
+            other = subjects.setdefault(job.subject, job)
+            if other != job:
+                how = f"{other.version} and {job.version}" if other.version != job.version else "two ways"
+                raise UsageError(
+                    f"{job.subject} is wanted {'in ' if other.version != job.version else ''}{how} in one night",
+                    where=f"set {set}",
+                    resolution="Name it once, or put the other into a set of its own.",
+                )
+        now = self._clock()
+        with self._writing() as connection:
+            going_on = connection.execute(
+                sa.select(nights).where(nights.c.set == set, nights.c.ended_at.is_(None))
+            ).first()
+            if going_on is not None:
+                raise UsageError(
+                    f"night {going_on.number} of the set {set} goes on",
+                    where=f"set {set}",
+                    resolution="Wait until it has ended, or cancel it.",
+                )
+            row = sa.insert(nights).values(
+                set=set, driver=driver, reason=reason, started_at=now, rules=json.dumps(asdict(rules))
+            )
+            number = connection.execute(row).inserted_primary_key[0]  # type: ignore[index]
+            for job in subjects.values():
+                self._insert_rebuild(connection, number, job, not_before)
+            return _night(connection, number)
+
+    @staticmethod
+    def _insert_rebuild(connection: sa.Connection, night: int, job: RebuildJob, not_before: float) -> None:
+        row = sa.insert(rebuilds).values(
+            night=night,
+            package=job.package,
+            series=job.series,
+            architecture=job.architecture,
+            variant=variant_of(job),
+            version=job.version,
+            job=json.dumps(job.to_json()),
+            expected_s=lookups.expected_s(connection, job.subject),
+        )
+        rebuild = connection.execute(row).inserted_primary_key[0]  # type: ignore[index]
+        add_build(connection, rebuild_row(connection, rebuild), Next("first"))
+        connection.execute(sa.update(builds).where(builds.c.rebuild == rebuild).values(not_before=not_before))
+
+    def night(self, number: int) -> Night | None:
+        """A night by its number."""
+        with self._reading() as connection:
+            row = connection.execute(sa.select(nights).where(nights.c.number == number)).first()
+            return night_of(row) if row is not None else None
+
+    def recent_nights(self, limit: int = 20, set: str = "") -> tuple[Night, ...]:  # noqa: A002
+        """The newest nights, newest first; of one set, or ("") of all."""
+        query = sa.select(nights).order_by(nights.c.number.desc()).limit(limit)
+        return self._nights(query.where(nights.c.set == set) if set else query)
+
+    def open_nights_of(self, driver: Driver) -> tuple[Night, ...]:
+        """The nights of a driver that have not ended, oldest first."""
+        condition = nights.c.ended_at.is_(None) & (nights.c.driver == driver)
+        return self._nights(sa.select(nights).where(condition).order_by(nights.c.number))
+
+    def end_nights(self) -> tuple[Night, ...]:
+        """End the nights of which every rebuild is settled and no build is open any more; returns these."""
+        open_builds = (
+            sa.select(builds.c.id)
+            .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
+            .where(rebuilds.c.night == nights.c.number, builds.c.state != "done")
+        )
+        unsettled = sa.select(rebuilds.c.id).where(
+            rebuilds.c.night == nights.c.number, rebuilds.c.verdict.is_(None)
+        )
+        over = nights.c.ended_at.is_(None) & ~open_builds.exists() & ~unsettled.exists()
+        with self._writing() as connection:
+            numbers = connection.execute(sa.select(nights.c.number).where(over)).scalars().all()
+            chosen = nights.c.number.in_(numbers)
+            connection.execute(sa.update(nights).where(chosen).values(ended_at=self._clock()))
+            query = sa.select(nights).where(chosen).order_by(nights.c.number)
+            return tuple(night_of(row) for row in connection.execute(query))
+
+    def untold_nights(self) -> tuple[Night, ...]:
+        """The nights that have ended, whose news nobody was told yet, oldest first."""
+        untold = nights.c.ended_at.is_not(None) & ~nights.c.told
+        return self._nights(sa.select(nights).where(untold).order_by(nights.c.number))
+
+    def mark_told(self, night: Night) -> None:
+        """Note that a night's news were told, or that there is nobody to tell."""
+        with self._writing() as connection:
+            connection.execute(sa.update(nights).where(nights.c.number == night.number).values(told=True))
+
+    def cancel(self, night: Night) -> Night:
+        """End a night at once: what has no verdict yet gets none on its package, and nothing is told.
+
+        Builds that are submitted stay so until their driver ends them, which changes nothing any more.
+        """
+        now = self._clock()
+        with self._writing() as connection:
+            query = sa.select(rebuilds.c.id, rebuilds.c.verdict).where(rebuilds.c.night == night.number)
+            if _night(connection, night.number).ended_at is None:
+                for rebuild, verdict in connection.execute(query).all():
+                    drop_waiting(connection, rebuild, now)
+                    if verdict is None:
+                        self._settle_without(connection, rebuild, "the night was cancelled", now)
+                ended = {"ended_at": now, "told": True}
+                connection.execute(sa.update(nights).where(nights.c.number == night.number).values(**ended))
+            return _night(connection, night.number)
+
+    def _nights(self, query: sa.Select[Any]) -> tuple[Night, ...]:
+        with self._reading() as connection:
+            return tuple(night_of(row) for row in connection.execute(query))
+
+    # Rebuilds and builds
+
+    def rebuilds(self, night: Night) -> tuple[Rebuild, ...]:
+        """A night's rebuilds, by package, series and architecture."""
+        columns = (rebuilds.c.package, rebuilds.c.series, rebuilds.c.architecture)
+        query = sa.select(rebuilds).where(rebuilds.c.night == night.number).order_by(*columns)
+        with self._reading() as connection:
+            return tuple(rebuild_of(row) for row in connection.execute(query))
+
+    def rebuild(self, id: int) -> Rebuild | None:  # noqa: A002
+        """A rebuild by its id."""
+        with self._reading() as connection:
+            row = connection.execute(sa.select(rebuilds).where(rebuilds.c.id == id)).first()
+            return rebuild_of(row) if row is not None else None
+
+    def builds(self, rebuild: Rebuild) -> tuple[Build, ...]:
+        """A rebuild's builds, oldest first."""
+        with self._reading() as connection:
+            return _builds(connection, builds.c.rebuild == rebuild.id)
+
+    def build(self, id: int) -> Build | None:  # noqa: A002
+        """A build by the number that people know it by."""
+        with self._reading() as connection:
+            return next(iter(_builds(connection, builds.c.id == id)), None)
+
+    def due(self, driver: Driver, night: Night | None = None) -> tuple[tuple[Night, Rebuild, Build], ...]:
+        """The builds that wait and whose time has come, the first to be done first.
+
+        That is by priority; then what comes after a failure; then the longest expected, of which those never
+        built before may be the longest of all.
+        """
+        query = (
+            self._open_builds(driver, "waiting")
+            .where(builds.c.not_before <= self._clock())
+            .order_by(
+                builds.c.priority.desc(),
+                builds.c.kind == "first",
+                rebuilds.c.expected_s.is_not(None),
+                rebuilds.c.expected_s.desc(),
+                builds.c.id,
+            )
+        )
+        return self._with_theirs(query if night is None else query.where(nights.c.number == night.number))
+
+    def submitted(self, driver: Driver) -> tuple[tuple[Night, Rebuild, Build], ...]:
+        """The builds that were given to their driver and have not ended."""
+        return self._with_theirs(self._open_builds(driver, "submitted").order_by(builds.c.id))
+
+    def next_due_at(self, driver: Driver) -> float | None:
+        """When the next build's time will come, in epoch seconds; None when every time has come."""
+        waiting = self._open_builds(driver, "waiting").where(builds.c.not_before > self._clock())
+        with self._reading() as connection:
+            return connection.execute(waiting.with_only_columns(sa.func.min(builds.c.not_before))).scalar()
+
+    @staticmethod
+    def _open_builds(driver: Driver, state: str) -> sa.Select[Any]:
+        joined = select_builds().join(nights, nights.c.number == rebuilds.c.night)
+        return joined.where(nights.c.driver == driver, builds.c.state == state)
+
+    def _with_theirs(self, query: sa.Select[Any]) -> tuple[tuple[Night, Rebuild, Build], ...]:
+        with self._reading() as connection:
+            found = tuple(build_of(row) for row in connection.execute(query))
+            ids = {one.rebuild for one in found}
+            theirs = {
+                row.id: rebuild_of(row)
+                for row in connection.execute(sa.select(rebuilds).where(rebuilds.c.id.in_(ids)))
+            }
+            numbers = {one.night for one in theirs.values()}
+            known = {
+                row.number: night_of(row)
+                for row in connection.execute(sa.select(nights).where(nights.c.number.in_(numbers)))
+            }
+            return tuple((known[theirs[one.rebuild].night], theirs[one.rebuild], one) for one in found)
+
+    def start(self, build: Build, worker: str = "") -> Build:
+        """Count a start of a build before its driver is given it: the count is part of the name it is found by.
+
+        Raises UsageError when it does not wait: another driver was quicker.
+        """
+        with self._writing() as connection:
+            started = connection.execute(
+                sa.update(builds)
+                .where(builds.c.id == build.id, builds.c.state == "waiting")
+                .values(
+                    state="submitted",
+                    attempts=builds.c.attempts + 1,
+                    buildset=None,
+                    worker=worker,
+                    page="",
+                    started_at=self._clock(),
+                )
+            )
+            if started.rowcount != 1:
+                raise UsageError(f"build #{build.id} does not wait to be started")
+            return _builds(connection, builds.c.id == build.id)[0]
+
+    def record_buildset(self, build: Build, buildset: int) -> None:
+        """Keep the number of the buildset that does a build."""
+        self._note(build, buildset=buildset)
+
+    def note_worker(self, build: Build, worker: str, page: str = "") -> None:
+        """Keep which worker does a build and the page where it can be watched; its time counts from now."""
+        self._note(build, worker=worker, page=page, started_at=self._clock())
+
+    def _note(self, build: Build, **values: Any) -> None:
+        this = (builds.c.id == build.id) & (builds.c.attempts == build.attempts) & (builds.c.state == "submitted")
+        with self._writing() as connection:
+            connection.execute(sa.update(builds).where(this).values(**values))
+
+    def return_to_queue(self, build: Build) -> Settled | None:
+        """Take back a start that came to nothing; the twelfth time it ends as trouble. Returns as ``end`` does."""
+        if build.attempts >= START_LIMIT:
+            words = f"it was started {build.attempts} times, and its worker or its driver was lost each time"
+            return self.end(build, BuildReport("error", words), final=True)
+        with self._writing() as connection:
+            this = (builds.c.id == build.id) & (builds.c.state == "submitted")
+            connection.execute(
+                sa.update(builds).where(this, builds.c.attempts == build.attempts).values(state="waiting")
+            )
+        return None
+
+    def end(self, build: Build, report: BuildReport, worker: str = "", *, final: bool = False) -> Settled | None:
+        """A build has ended: it waits for its next try, or what follows from it is done; in one transaction.
+
+        An error is tried again after ``retry_delay_s`` on another worker where there is one, unless ``final`` or
+        where it had to be on this worker. Ending a start that has ended already changes nothing. Returns the
+        rebuild's verdict when it has one; the end of a search for a culprit leaves that as it is.
+        """
+        now = self._clock()
+        with self._writing() as connection:
+            current = connection.execute(sa.select(builds).where(builds.c.id == build.id)).one()
+            if current.state == "submitted" and current.attempts == build.attempts:
+                self._end(connection, current, report, worker or current.worker, now, final)
+            return _settled(connection, current.rebuild)
+
+    def _end(
+        self,
+        connection: sa.Connection,
+        current: sa.Row[Any],
+        report: BuildReport,
+        worker: str,
+        now: float,
+        final: bool,
+    ) -> None:
+        rebuild = rebuild_row(connection, current.rebuild)
+        trouble = report.outcome == "error" or (report.outcome == "dependency-wait" and current.kind != "first")
+        tries = json.loads(current.tries)
+        values: dict[str, Any] = {"worker": worker, "ended_at": now, "buildset": None}
+        delay = None
+        if trouble:
+            tries = [*tries, asdict(Try(worker, now, report.reason))]
+            values["tries"] = json.dumps(tries)
+            out = connection.execute(sa.select(workers_out).where(workers_out.c.worker == worker)).first()
+            over = final or out is not None or (rebuild.verdict is not None and current.kind != "culprit")
+            delay = None if over else retry_delay_s(len(tries))
+        this = sa.update(builds).where(builds.c.id == current.id)
+        if delay is not None:
+            avoid = json.loads(current.avoid_workers)
+            if worker and not current.wanted_worker and worker not in avoid:
+                avoid.append(worker)
+            values |= {"state": "waiting", "not_before": now + delay, "avoid_workers": json.dumps(avoid)}
+            connection.execute(this.values(**values))
+            return
+        values |= {
+            "state": "done",
+            "outcome": "error" if trouble else report.outcome,
+            "ran_in": report.environment,
+            "total_s": report.total_s,
+            "report": json.dumps(report.to_json()),
+        }
+        connection.execute(this.values(**values))
+        if current.kind == "culprit":
+            found = report.culprit or Culprit(f"The search for the cause came to nothing: {report.reason}")
+            connection.execute(
+                sa.update(rebuilds).where(rebuilds.c.id == rebuild.id).values(culprit=json.dumps(asdict(found)))
+            )
+            return
+        advance(connection, rebuild.id, now)
+        if current.kind == "control" and report.outcome == "pass":
+            spread_control(connection, current, worker, now)
+
+    def give_up(self, build: Build, reason: str) -> Settled | None:
+        """A waiting build will find no worker: its rebuild ends without a verdict on the package."""
+        now = self._clock()
+        with self._writing() as connection:
+            current = connection.execute(sa.select(builds).where(builds.c.id == build.id)).first()
+            if current is not None and current.state == "waiting":
+                drop_waiting(connection, current.rebuild, now)
+                if current.kind == "culprit":
+                    words = json.dumps(asdict(Culprit(f"The cause was not searched for: {reason}")))
+                    connection.execute(
+                        sa.update(rebuilds).where(rebuilds.c.id == current.rebuild).values(culprit=words)
+                    )
+                else:
+                    self._settle_without(connection, current.rebuild, reason, now)
+            return _settled(connection, build.rebuild)
+
+    @staticmethod
+    def _settle_without(connection: sa.Connection, rebuild: int, reason: str, now: float) -> None:
+        row = rebuild_row(connection, rebuild)
+        settle(connection, row, Settled(RebuildVerdict.INFRASTRUCTURE, row.night_at, reason), now)
+
+    # What is known from before
+
+    def history(self, subject: Subject, limit: int = 100) -> tuple[Build, ...]:
+        """A subject's builds that say something of it (passed or failed, and are believed), newest first."""
+        query = select_builds().where(of_subject(subject), IS_RESULT).order_by(builds.c.id.desc()).limit(limit)
+        with self._reading() as connection:
+            return tuple(build_of(row) for row in connection.execute(query))
+
+    def last_pass(self, subject: Subject, before: Build | None = None) -> Build | None:
+        """A subject's newest build that passed in a known environment: of all, or of those before another build.
+
+        What is compared was built out of the same repositories.
+        """
+        variant = variant_of(before.job) if before is not None else None
+        with self._reading() as connection:
+            return lookups.last_pass(connection, subject, before.id if before is not None else None, variant)
+
+    def expected_s(self, subject: Subject) -> float | None:
+        """How long a build of the subject will take, in seconds: as long as the last that passed, or failed."""
+        with self._reading() as connection:
+            return lookups.expected_s(connection, subject)
+
+    # Workers
+
+    def take_out(self, worker: str, reason: str) -> None:
+        """Give a worker nothing any more until it is put back; what waits for it starts again elsewhere."""
+        with self._writing() as connection:
+            take_out(connection, worker, reason, self._clock())
+
+    def put_back(self, worker: str) -> None:
+        """Let a worker serve again."""
+        with self._writing() as connection:
+            connection.execute(sa.delete(workers_out).where(workers_out.c.worker == worker))
+
+    def workers_out(self) -> Mapping[str, tuple[str, float]]:
+        """The workers that are out of service: why, and since when (epoch seconds)."""
+        with self._reading() as connection:
+            return {row.worker: (row.reason, row.since) for row in connection.execute(sa.select(workers_out))}
+
+    # Labels
+
+    def set_label(self, fingerprint: str, text: str, url: str = "") -> None:
+        """Keep what is known of a cause; an empty text and address take it away.
+
+        Raises UsageError for an address that is no http(s) one.
+        """
+        if url and not url.startswith(("http://", "https://")):
+            raise UsageError("an address that begins with http:// or https:// is wanted", where=url)
+        row = {"fingerprint": fingerprint, "text": text, "url": url, "set_at": self._clock()}
+        with self._writing() as connection:
+            if text or url:
+                statement = upsert(labels).values(row)
+                connection.execute(statement.on_conflict_do_update(index_elements=["fingerprint"], set_=row))
+            else:
+                connection.execute(sa.delete(labels).where(labels.c.fingerprint == fingerprint))
+
+    def labels(self) -> Mapping[str, Label]:
+        """What is known of causes, by their fingerprints."""
+        with self._reading() as connection:
+            return {row.fingerprint: Label(*row) for row in connection.execute(sa.select(labels))}
+
+    # Housekeeping
+
+    def kept_builds_past(self, keep_nights: int = KEEP_NIGHTS) -> tuple[int, ...]:
+        """The builds whose directories may go, of nights that have ended and are past the newest of their set.
+
+        A subject's last pass is kept in any case, for what is built next is compared with it.
+        """
+        with self._reading() as connection:
+            return tuple(connection.execute(sa.select(builds.c.id).where(_past(keep_nights))).scalars())
+
+    def environments_in_use(self, keep_nights: int = KEEP_NIGHTS) -> frozenset[str]:
+        """The environments of all builds that are kept, and those that waiting ones are to have."""
+        kept = ~builds.c.id.in_(sa.select(builds.c.id).where(_past(keep_nights)))
+        with self._reading() as connection:
+            query = sa.select(builds.c.environment, builds.c.ran_in).where(kept)
+            return frozenset(name for row in connection.execute(query) for name in row) - {""}
+
+
+def _past(keep_nights: int) -> sa.ColumnElement[bool]:
+    newest_first = sa.func.row_number().over(partition_by=nights.c.set, order_by=nights.c.number.desc())
+    ranked = sa.select(nights.c.number, nights.c.ended_at, newest_first.label("rank")).subquery()
+    old = (
+        sa.select(rebuilds.c.id)
+        .join(ranked, ranked.c.number == rebuilds.c.night)
+        .where(ranked.c.rank > keep_nights, ranked.c.ended_at.is_not(None))
+    )
+    subject = (rebuilds.c.package, rebuilds.c.series, rebuilds.c.architecture, rebuilds.c.variant)
+    last_passes = (
+        sa.select(sa.func.max(builds.c.id))
+        .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
+        .where(IS_RESULT, builds.c.outcome == "pass", builds.c.ran_in != "")
+        .group_by(*subject)
+    )
+    return builds.c.rebuild.in_(old) & (builds.c.state == "done") & ~builds.c.id.in_(last_passes)
+
+
+def _night(connection: sa.Connection, number: int) -> Night:
+    return night_of(connection.execute(sa.select(nights).where(nights.c.number == number)).one())
+
+
+def _builds(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> tuple[Build, ...]:
+    query = select_builds().where(condition).order_by(builds.c.id)
+    return tuple(build_of(row) for row in connection.execute(query))
+
+
+def _settled(connection: sa.Connection, rebuild: int) -> Settled | None:
+    found = rebuild_of(connection.execute(sa.select(rebuilds).where(rebuilds.c.id == rebuild)).one())
+    if found.verdict is None:
+        return None
+    since = found.since if found.since is not None else 0.0
+    return Settled(found.verdict, since, found.reason, found.fingerprint, found.cause_changed, found.flaky_rate)
