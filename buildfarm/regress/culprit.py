@@ -50,12 +50,12 @@ class Case:
 
 def builds_for_one(suspects: int) -> int:
     """How many builds a search takes at most when one change among so many is the cause and all builds say so."""
-    return math.ceil(math.log2(max(suspects, 1))) + 3
+    return math.ceil(math.log2(max(suspects, 1))) + 4
 
 
 def builds_for_two(suspects: int) -> int:
     """How many it takes at most when two changes are, needed both, or each enough."""
-    return 2 * math.ceil(math.log2(max(suspects, 1))) + 7
+    return 2 * math.ceil(math.log2(max(suspects, 1))) + 8
 
 
 def find_culprit(
@@ -151,7 +151,9 @@ class _Search:
         both = list(dict.fromkeys([*back, *new]))
         for parts in (both, back, new):
             if self.turns(parts):
-                return self.least(parts, back, new)
+                tale = self.least(parts, back, new)
+                self.confirm_once_more(tale.findings.parts)
+                return tale
         return Tale("one way", self.findings(back))
 
     # Growing
@@ -209,17 +211,12 @@ class _Search:
     def divisions(self, lo: Earlier, hi: Earlier) -> Iterator[Earlier]:
         """Sets between two others: a half first; where that came to nothing other halves, then smaller parts."""
         units = [unit & hi - lo for unit in self.units if unit & hi - lo]
-        middle, quarter = len(units) // 2, max(len(units) // 4, 1)
+        middle, bits = len(units) // 2, range(len(units).bit_length())
+        by_bits = [[unit for at, unit in enumerate(units) if not at >> bit & 1] for bit in reversed(bits)]
+        mixed = [unit for at, unit in enumerate(units) if at.bit_count() % 2]
         tried = {lo, hi}
-        for some in (
-            units[:middle],
-            units[middle:],
-            units[::2],
-            units[1::2],
-            units[:quarter],
-            units[:-quarter],
-            *([unit] for unit in units),
-        ):
+        # Two that cannot be parted differ in the place that some of these halves go by, and not in all of them.
+        for some in (units[:middle], *by_bits, mixed, *([unit] for unit in units)):
             between = self.case.ties.taking_back(lo.union(*some), hi)
             if between not in tried:
                 tried.add(between)
@@ -245,6 +242,12 @@ class _Search:
         """Whether they alone, taken back, let the build pass, and they alone, new, let it fail."""
         back, kept = self.both_ways(parts)
         return self.ask(back) == "pass" and self.ask(kept) == "fail"
+
+    def confirm_once_more(self, parts: Sequence[Earlier]) -> None:
+        """They alone break it: shown twice, as the failure itself was, before anything is blamed."""
+        _, kept = self.both_ways(parts)
+        if kept:
+            self.memory.answer(kept)
 
     def both_ways(self, parts: Sequence[Earlier]) -> tuple[Earlier, Earlier]:
         return self.taking_back(parts, self.all), self.leaving_new(parts, frozenset())

@@ -91,9 +91,9 @@ def test_one_culprit_among_many_is_confirmed_in_about_log2_builds(drawn):
     assert culprit.words == f"openldap fails since 11-20 because of {name(guilty)} 1.0 to 1.1"
 
 
-def test_among_forty_updates_one_takes_nine_builds_at_most():
+def test_among_forty_updates_one_takes_ten_builds_at_most():
     for guilty in range(40):
-        assert World(40, needs(guilty)).search().builds <= 9 == builds_for_one(40)
+        assert World(40, needs(guilty)).search().builds <= 10 == builds_for_one(40)
 
 
 @given(pairs())
@@ -114,7 +114,7 @@ def test_two_together_among_forty_stay_within_the_usual_limit():
         world = World(40, needs(*guilty))
         assert named(world.search(SearchLimits())) == expected(*guilty)
         most = max(most, len(world.asked))
-    assert most <= builds_for_two(40) == 19
+    assert most <= builds_for_two(40) == 20
 
 
 @given(pairs())
@@ -216,7 +216,8 @@ def test_mixes_that_cannot_be_built_are_gone_round(drawn):
     if guilty not in pair:
         assert named(culprit) == expected(guilty)
     assert culprit.confirmed == (named(culprit) == expected(guilty))
-    assert len(world.asked) <= 6 * builds_for_one(count)
+    if guilty not in pair:
+        assert len(world.asked) <= 4 * builds_for_one(count)
 
 
 @given(pairs(40), st.data())
@@ -322,7 +323,7 @@ def test_dice_are_never_confirmed_often(seed, count):
         confirmed += culprit.confirmed
         assert len(world.asked) <= 24
         assert culprit.words
-    assert confirmed <= 20
+    assert confirmed <= 15
 
 
 @given(st.integers(2, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1), st.integers(0, 12))))
