@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,10 +23,16 @@ from typing import BinaryIO, NoReturn
 
 from buildfarm.errors import FarmTrouble
 
+STOPPED = "stopped: "
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 OUTPUT_LIMIT_BYTES = 64 * 1024 * 1024
+WATCH_EACH_S = 1.0
 TAIL_BYTES = 64 * 1024
+
+Watch = Callable[[int, float], str]
+"""Looks at a running child, about every second: its process id, and for how many seconds it has said nothing.
+What it returns, if anything, is why the child must end now."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -37,7 +43,7 @@ class Finished:
 
     ``output`` is stdout (and stderr, when they were merged) up to the limit, or only its end where the caller
     asked for no more; ``errors`` is stderr when apart.
-    ``returncode`` is negative for a signal, as subprocess has it.
+    ``returncode`` is negative for a signal, as subprocess has it. ``stopped`` is why a watch ended it.
     """
 
     argv: tuple[str, ...]
@@ -47,11 +53,12 @@ class Finished:
     errors: bytes = b""
     timed_out: bool = False
     output_limit_hit: bool = False
+    stopped: str = ""
 
     @property
     def ok(self) -> bool:
         """Whether the child exited 0 within its limits."""
-        return self.returncode == 0 and not self.timed_out and not self.output_limit_hit
+        return self.returncode == 0 and not (self.timed_out or self.output_limit_hit or self.stopped)
 
     @property
     def text(self) -> str:
@@ -94,14 +101,16 @@ def run(
     limit_bytes: int = OUTPUT_LIMIT_BYTES,
     keep_bytes: int | None = None,
     check: bool = False,
+    watch: Watch | None = None,
 ) -> Finished:
     """Run a child to its end and return how it ended.
 
     ``log`` also receives everything as it comes. Past ``timeout_s`` seconds or ``limit_bytes`` of output the
-    child and all it started are killed; with ``keep_bytes`` no more than about the last so many are kept in
-    memory. ``input_file`` is the child's standard input as it is (``input_bytes`` is then not used), and
-    ``pass_fds`` are descriptors that it inherits. ``env`` defaults to ``clean_environment()``, never to our own.
-    With ``check`` an unsuccessful end raises FarmTrouble; a missing program always does.
+    child and all it started are killed, and so they are when ``watch`` says; with ``keep_bytes`` no more than
+    about the last so many are kept in memory. ``input_file`` is the child's standard input as it is
+    (``input_bytes`` is then not used), and ``pass_fds`` are descriptors that it inherits. ``env`` defaults to
+    ``clean_environment()``, never to our own. With ``check`` an unsuccessful end raises FarmTrouble; a missing
+    program always does.
     """
     words = tuple(str(word) for word in argv)
     started = time.monotonic()
@@ -127,7 +136,7 @@ def run(
         streams: dict[object, bytearray] = {
             stream: bytearray() for stream in (child.stdout, child.stderr) if stream is not None
         }
-        ended = _pump(child, streams, input_bytes, log, started + timeout_s, limit_bytes, keep_bytes)
+        ended = _pump(child, streams, input_bytes, log, started + timeout_s, limit_bytes, keep_bytes, watch)
         if ended == "done":
             ended = _await_end(child, started + timeout_s)
     finished = Finished(
@@ -138,6 +147,7 @@ def run(
         bytes(streams[child.stderr]) if child.stderr is not None else b"",
         timed_out=ended == "timeout",
         output_limit_hit=ended == "limit",
+        stopped=ended.removeprefix(STOPPED) if ended.startswith(STOPPED) else "",
     )
     if check and not finished.ok:
         raise FarmTrouble(f"{words[0]} {how_it_ended(finished)}", details=finished.tail())
@@ -148,6 +158,8 @@ def how_it_ended(finished: Finished) -> str:
     """How a child ended, in words."""
     if finished.timed_out:
         return f"was stopped after its limit of {finished.duration_s:.0f} s"
+    if finished.stopped:
+        return f"was stopped: {finished.stopped}"
     if finished.output_limit_hit:
         return f"was stopped: it wrote more than {len(finished.output) + len(finished.errors)} bytes"
     if finished.returncode < 0:
@@ -171,8 +183,10 @@ def _pump(
     deadline: float,
     limit_bytes: int,
     keep_bytes: int | None,
+    watch: Watch | None,
 ) -> str:
     room = limit_bytes
+    heard_at = looked_at = time.monotonic()
     with selectors.DefaultSelector() as selector:
         for stream in (child.stdout, child.stderr):
             if stream is not None:
@@ -184,10 +198,14 @@ def _pump(
         elif child.stdin is not None:
             child.stdin.close()
         while selector.get_map():
-            left = deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 return "timeout"
-            ready = selector.select(min(left, 1.0))
+            if watch is not None and now - looked_at >= WATCH_EACH_S:
+                if why := watch(child.pid, now - heard_at):
+                    return STOPPED + why
+                looked_at = time.monotonic()
+            ready = selector.select(min(deadline - now, WATCH_EACH_S))
             if not ready and child.poll() is not None and _only_strangers_hold_the_pipes(child):
                 return "done"
             for key, _ in ready:
@@ -204,6 +222,7 @@ def _pump(
                 if not chunk:
                     selector.unregister(key.fileobj)
                     continue
+                heard_at = time.monotonic()
                 if log is not None:
                     log.write(chunk[:room])
                     log.flush()

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from buildfarm.build.apt_sources import parse_deb822
 from buildfarm.build.bootstrap import native_architecture
-from buildfarm.build.layers import use_layers
+from buildfarm.build.environments import use_layers
 from buildfarm.build.roots import get_root, spec_for
 from buildfarm.errors import PackageFault
 from buildfarm.files import is_inside

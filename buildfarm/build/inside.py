@@ -136,10 +136,14 @@ def mount_devices() -> None:
 
 
 def mount_scratch(orders: Orders) -> None:
-    """All that the command may write is one tmpfs: one size limit, and gone with the namespace."""
+    """All that the command may write is one place: a tmpfs, with a size limit, or a directory that is watched."""
     root = NEW_ROOT
-    data = f"mode=0755,size={orders['scratch_bytes']},nr_inodes={orders['scratch_inodes']}"
-    mount("tmpfs", root + "/build", "tmpfs", MS_NOSUID | MS_NODEV, data)
+    if orders["scratch"]:
+        mount(orders["scratch"], root + "/build", "none", MS_BIND)
+        mount("none", root + "/build", "none", MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV)
+    else:
+        data = f"mode=0755,size={orders['scratch_bytes']},nr_inodes={orders['scratch_inodes']}"
+        mount("tmpfs", root + "/build", "tmpfs", MS_NOSUID | MS_NODEV, data)
     uid = orders["uid"]
     for name, mode, place in (
         ("tree", 0o755, None),
@@ -427,6 +431,10 @@ def be_init(orders: Orders) -> dict[str, Any]:
     mount_devices()
     if orders["uid"]:
         mount_scratch(orders)
+    elif (
+        orders["upper"] is None and not orders["held"]
+    ):  # who only looks may want a place for a moment all the same
+        mount("tmpfs", NEW_ROOT + "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=256m")  # noqa: S108
     if orders["held"]:
         mount_held()
     if orders["network"]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from buildfarm.build.layers import use_layers
+from buildfarm.build.environments import use_layers
 from buildfarm.build.namespaces import Orders, enter, remove_owned_tree, run_as_owner
 from buildfarm.build.roots import get_root, spec_for
 from buildfarm.errors import FarmTrouble

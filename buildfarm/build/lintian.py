@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from buildfarm.build.layers import use_layers
+from buildfarm.build.environments import use_layers
 from buildfarm.build.roots import Root
 from buildfarm.build.sandbox import Limits, Wanted, run_in_sandbox
 from buildfarm.errors import FarmTrouble

@@ -52,7 +52,8 @@ class Orders:
     namespace's root, any other an unprivileged user with ``limits`` (names of RLIMIT_*). ``results`` are files
     below /build to read back: (path, host file, size limit in bytes). ``doors`` are addresses inside (a path, or
     HOST:PORT of the namespace's own loopback) where what connects is accepted by the owner. ``processes`` is how
-    many there may be at most with all others of our user (0: no limit of its own).
+    many there may be at most with all others of our user (0: no limit of its own). ``scratch`` is an empty
+    directory of our subordinate ids for what an unprivileged user writes; None is a tmpfs of ``scratch_bytes``.
     """
 
     argv: Sequence[str]
@@ -67,6 +68,7 @@ class Orders:
     unpack: bool = False
     scratch_bytes: int = 0
     scratch_inodes: int = 0
+    scratch: Path | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     results: Sequence[tuple[str, Path, int]] = ()
     doors: Sequence[str] = ()
@@ -96,6 +98,7 @@ def enter(
     limit_bytes: int = process.OUTPUT_LIMIT_BYTES,
     keep_bytes: int | None = None,
     control: socket.socket | None = None,
+    watch: process.Watch | None = None,
 ) -> Ended:
     """Carry out ``orders`` and say how it ended; raises FarmTrouble when no namespace can be had.
 
@@ -115,6 +118,7 @@ def enter(
             merge_errors=merge_errors,
             limit_bytes=limit_bytes,
             keep_bytes=keep_bytes,
+            watch=watch,
         )
         border.report.seek(0)
         return _read_report(border.report.read(), finished)
@@ -369,7 +373,7 @@ def needs_helper() -> bool:
 
 
 def _base_of(orders: Orders) -> Path:
-    used = [path for path in (*orders.layers, orders.upper, orders.work) if path is not None]
+    used = [path for path in (*orders.layers, orders.upper, orders.work, orders.scratch) if path is not None]
     return orders.directory or Path(os.path.commonpath(used))
 
 
@@ -385,6 +389,7 @@ def _with_descriptors(orders: Orders, base: Path, stack: contextlib.ExitStack) -
         "layers": [str(path.relative_to(base)) for path in orders.layers],
         "upper": str(orders.upper.relative_to(base)) if orders.upper else None,
         "work": str(orders.work.relative_to(base)) if orders.work else None,
+        "scratch": str(orders.scratch.relative_to(base)) if orders.scratch else None,
         "results": results,
         "limits": dict(orders.limits),
         "doors": list(orders.doors),

@@ -64,7 +64,7 @@ def _list(_args: argparse.Namespace, settings: Settings) -> int:
         used = _ago(last_used_at(settings.cache, layer))
         print(
             f"layer  {layer.key[:12]}  {layer.series:10} {layer.architecture:8} {layer.size_bytes / 1e6:6.0f} MB  "
-            f"used {used}, {', '.join(layer.dependencies) or 'the root alone'}"
+            f"used {used}, {', '.join(layer.contents) or 'the root alone'}"
         )
     return 0
 

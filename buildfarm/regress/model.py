@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from buildfarm.build.limits import BuildLimits as BuildLimits
 from buildfarm.job import from_plain
 
 Outcome = Literal["pass", "fail", "dependency-wait", "error"]
@@ -30,19 +31,6 @@ class RebuildVerdict(enum.StrEnum):
     FLAKY = "flaky"
     INFRASTRUCTURE = "infrastructure"
     DEPENDENCY_WAIT = "dependency wait"
-
-
-@dataclass(frozen=True)
-class BuildLimits:
-    """What a build may use before it is stopped: seconds in all, seconds without a word in its log, memory and
-    disk of all its processes and files together (0: what the machine can spare), log, processes."""
-
-    timeout_s: int = 4 * 3600
-    silence_s: int = 3600
-    memory_mib: int = 0
-    disk_mib: int = 0
-    log_mib: int = 500
-    processes: int = 16384
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from buildfarm.build.layers import use_layers
+from buildfarm.build.environments import use_layers
 from buildfarm.build.roots import get_root, require_native, spec_for
 from buildfarm.errors import FarmTrouble
 from buildfarm.job import AutopkgtestJob

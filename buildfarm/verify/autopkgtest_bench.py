@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from buildfarm.build.layers import use_layers
+from buildfarm.build.environments import use_layers
 from buildfarm.build.roots import Root, RootSpec
 from buildfarm.errors import FarmTrouble
 from buildfarm.job import AutopkgtestJob, MachineRules

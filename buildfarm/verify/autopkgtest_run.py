@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from buildfarm import process
-from buildfarm.build.layers import use_layers
+from buildfarm.build.environments import use_layers
 from buildfarm.build.namespaces import Ended, Orders, enter
 from buildfarm.build.roots import BUILDER_UID, Root
 from buildfarm.build.sandbox import HOME, TREE, memory_available

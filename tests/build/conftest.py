@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from buildfarm.build.layers import use_layers
+from buildfarm.build.environments import use_layers
 from buildfarm.build.roots import get_root, native_architecture, spec_for
 from buildfarm.job import Branch, Job
 from buildfarm.settings import Settings

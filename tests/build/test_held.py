@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm import process
-from buildfarm.build.layers import use_layers
+from buildfarm.build.environments import use_layers
 from buildfarm.build.namespaces import Held, Orders, hold
 from buildfarm.build.roots import get_root, native_architecture, spec_for
 from buildfarm.errors import FarmTrouble

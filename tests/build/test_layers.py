@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from buildfarm.build import roots
+from buildfarm.build.debs import Deb
+from buildfarm.build.environments import installed_layer_key, use_layers
 from buildfarm.build.layers import (
     Layer,
     collect_layers,
-    dependency_layer_key,
     last_used_at,
     layers_directory,
     list_layers,
-    use_layers,
 )
 from buildfarm.build.roots import (
     MAX_AGE_S,
@@ -124,9 +124,19 @@ def test_old_roots_are_collected(tmp_path: Path, farm_settings: Settings, host_s
     assert read_root(roots_directory(tmp_path), spec.key) is None
 
 
-def test_a_layers_key_does_not_depend_on_the_order_of_its_dependencies() -> None:
-    assert dependency_layer_key("b", ["x", "y"]) == dependency_layer_key("b", ["y", "x", "y"])
-    assert dependency_layer_key("b", ["x"]) != dependency_layer_key("c", ["x"])
+def test_a_layers_key_is_the_exact_packages_in_any_order() -> None:
+    one, other = Deb("x", "1", "all", "u", 1, "a" * 64), Deb("y", "1", "all", "u", 1, "b" * 64)
+    rebuilt = Deb("x", "1", "all", "elsewhere", 1, "c" * 64)
+
+    assert installed_layer_key("b", [one, other]) == installed_layer_key("b", [other, one])
+    keys = {
+        installed_layer_key("b", [one]),
+        installed_layer_key("c", [one]),
+        installed_layer_key("b", [rebuilt]),
+        installed_layer_key("b", [one, other]),
+        installed_layer_key("b", [one], ["z"]),
+    }
+    assert len(keys) == 5
 
 
 def test_a_layer_once_made_is_used_as_it_is(root: Root, farm_settings: Settings) -> None:
@@ -169,6 +179,25 @@ def test_a_layer_below_one_that_stays_stays(tmp_path: Path) -> None:
     _fake_layer(tmp_path, "top", "base", 10, 1000)
 
     assert not collect_layers(tmp_path, max_age_s=500, max_bytes=100, now=1000)
+
+
+def test_all_layers_below_one_that_stays_stay(tmp_path: Path) -> None:
+    _fake_layer(tmp_path, "base", "", 10, 0)
+    _fake_layer(tmp_path, "upgraded", "base", 10, 0)
+    _fake_layer(tmp_path, "top", "upgraded", 10, 1000)
+
+    assert not collect_layers(tmp_path, max_age_s=500, max_bytes=100, now=1000)
+    assert len(collect_layers(tmp_path, max_age_s=1, max_bytes=0, now=2000)) == 3
+    assert not _keys(tmp_path)
+
+
+def test_a_layer_of_an_earlier_version_goes(tmp_path: Path) -> None:
+    _fake_layer(tmp_path, "base", "", 10, 1000)
+    write_json(layers_directory(tmp_path) / "old" / "layer.json", {"key": "old", "dependencies": []})
+
+    collect_layers(tmp_path, max_age_s=500, max_bytes=100, now=1000)
+
+    assert [path.name for path in layers_directory(tmp_path).iterdir() if path.is_dir()] == ["base"]
 
 
 def test_a_layer_in_use_is_not_collected(tmp_path: Path) -> None:

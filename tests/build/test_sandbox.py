@@ -236,7 +236,7 @@ def test_the_death_of_the_farm_ends_the_sandbox(root_cache: Path, host_series: s
     program = textwrap.dedent(f"""
         import io, sys
         from pathlib import Path
-        from buildfarm.build.layers import use_layers
+        from buildfarm.build.environments import use_layers
         from buildfarm.build.roots import list_roots
         from buildfarm.build.sandbox import Limits, run_in_sandbox
         cache = Path({str(root_cache)!r})

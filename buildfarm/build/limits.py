@@ -1,0 +1,119 @@
+"""What a build may use, and who looks that it uses no more: time, silence, memory, disk, log, processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildfarm.build.namespaces import Orders, enter
+from buildfarm.process import clean_environment, descendants
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+RESERVE_BYTES = 2 << 30  # of the disk, that no build is given
+MEMORY_PARTS = (4, 5)  # of the memory that is available, a build may take
+DISK_LOOK_EACH_S = 5.0
+LOOK_SHARE = 20  # looking takes at most one part in so many of the time
+MEASURE_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class BuildLimits:
+    """What a build may use before it is stopped: seconds in all, seconds without a word in its log, memory and
+    disk of all its processes and files together (0: what the machine can spare), log, processes."""
+
+    timeout_s: int = 4 * 3600
+    silence_s: int = 3600
+    memory_mib: int = 0
+    disk_mib: int = 0
+    log_mib: int = 500
+    processes: int = 16384
+
+
+class LimitWatch:
+    """Looks at a running build about every second, and says why it must end (see ``process.Watch``).
+
+    The kernel bounds what it can bound for an ordinary user: each process' files and the number of processes. What
+    all processes hold together, and what all their files take in ``scratch`` (None: they are in memory, and the
+    mount has its own limit), is looked at from outside.
+    """
+
+    def __init__(
+        self,
+        limits: BuildLimits,
+        scratch: Path | None,
+        memory_available_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = limits
+        self._scratch = scratch
+        self._clock = clock
+        spare = memory_available_bytes * MEMORY_PARTS[0] // MEMORY_PARTS[1]
+        self._memory_bytes = limits.memory_mib << 20 or spare
+        self._disk_bytes = limits.disk_mib << 20
+        self._next_look = 0.0
+        self._next_disk_look = 0.0
+        self._free_at_first = _free_bytes(scratch) if scratch else 0
+        self.peak_memory_bytes = 0
+        self.peak_disk_bytes = 0
+
+    def __call__(self, pid: int, silent_s: float) -> str:
+        """Why the build must end now; "" while it may go on."""
+        if silent_s > self._limits.silence_s:
+            return f"it has said nothing for {silent_s:.0f} s (silence_s)"
+        began = self._clock()
+        if began < self._next_look:
+            return ""
+        why = self._look_at_memory(pid) or self._look_at_disk()
+        ended = self._clock()
+        self._next_look = ended + (ended - began) * LOOK_SHARE
+        return why
+
+    def _look_at_memory(self, pid: int) -> str:
+        held = sum(private_bytes(one) for one in descendants(pid))
+        self.peak_memory_bytes = max(self.peak_memory_bytes, held)
+        if held > self._memory_bytes:
+            return f"its processes hold {held >> 20} MiB of memory, the limit is {self._memory_bytes >> 20} MiB"
+        return ""
+
+    def _look_at_disk(self) -> str:
+        if self._scratch is None or self._clock() < self._next_disk_look:
+            return ""
+        self._next_disk_look = self._clock() + DISK_LOOK_EACH_S
+        free = _free_bytes(self._scratch)
+        written = self._free_at_first - free  # by whomever: counting our own files is dear, and seldom needed
+        self.peak_disk_bytes = max(self.peak_disk_bytes, written)
+        limit = self._disk_bytes or max(0, self._free_at_first - RESERVE_BYTES)
+        if written <= limit and free >= RESERVE_BYTES // 2:
+            return ""
+        began = self._clock()
+        used = measure_tree(self._scratch)
+        self._next_disk_look = self._clock() + DISK_LOOK_EACH_S + (self._clock() - began) * LOOK_SHARE
+        self.peak_disk_bytes = used
+        if used > limit or (free < RESERVE_BYTES // 2 and used > RESERVE_BYTES):
+            return f"its files take {used >> 20} MiB of disk, the limit is {min(limit, used) >> 20} MiB"
+        return ""
+
+
+def private_bytes(pid: int) -> int:
+    """The memory that a process holds for itself, in bytes; 0 when it is gone."""
+    try:
+        _size, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return 0
+    return (int(resident) - int(shared)) * PAGE_BYTES
+
+
+def measure_tree(directory: Path) -> int:
+    """The disk that the files below a directory of our subordinate ids take, in bytes."""
+    orders = Orders(("du", "-s", "-B1", directory.name), clean_environment(), directory=directory.parent)
+    ended = enter(orders, timeout_s=MEASURE_TIMEOUT_S)
+    first = ended.finished.text.split()[:1]
+    return int(first[0]) if first and first[0].isdigit() else 0
+
+
+def _free_bytes(path: Path) -> int:
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
