@@ -20,6 +20,8 @@ from buildfarm.recipe.yaml_tree import Node, read_tree
 
 SUFFIXES = (".yaml", ".yml")
 TEMPLATES_DIRECTORY = "templates"
+# Package sets, which are no recipes: see buildfarm/regress/sets.py.
+SETS_FILE = "regression.yaml"
 AXES = tuple(key for key in dotted_keys(RecipeFile) if key not in MANAGING_KEYS)
 
 
@@ -63,7 +65,7 @@ def load_recipes(
         problem = Problem(directory, 1, 1, "there is no such directory", "Recipes live in recipes/.")
         return RecipeBook(MappingProxyType({}), (problem,))
     return load_files(
-        yaml_files(directory), directory / TEMPLATES_DIRECTORY, Defaults(default_series, default_architectures)
+        recipe_files(directory), directory / TEMPLATES_DIRECTORY, Defaults(default_series, default_architectures)
     )
 
 
@@ -74,6 +76,11 @@ def yaml_files(directory: Path) -> list[Path]:
     return sorted(
         path for path in directory.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".")
     )
+
+
+def recipe_files(directory: Path) -> list[Path]:
+    """The recipes among the YAML files of a directory."""
+    return [path for path in yaml_files(directory) if path.name != SETS_FILE]
 
 
 def load_files(files: Sequence[Path], templates_directory: Path, defaults: Defaults) -> RecipeBook:

@@ -73,7 +73,7 @@ def _split_command(value: Any) -> Any:
         raise as_custom(RuleError(f"the command cannot be split: {error}", "Write it as a list.")) from error
 
 
-def _as_switch(value: Any) -> Any:
+def as_switch(value: Any) -> Any:
     """A section that may also be switched: false leaves it out, true takes it with all its defaults."""
     if isinstance(value, bool):
         return {} if value else None
@@ -89,7 +89,8 @@ def or_empty(rule: Callable[[str], str]) -> Callable[[str], str]:
     return told(lambda text: rule(text) if text else text)
 
 
-def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
+def unique(values: tuple[str, ...]) -> tuple[str, ...]:
+    """A rule of lists: nothing is named twice."""
     twice = next((value for number, value in enumerate(values) if value in values[:number]), None)
     if twice is not None:
         raise RuleError(f"{twice!r} is named twice", "Name each once.")
@@ -125,7 +126,7 @@ Architecture = Annotated[
 Package = Annotated[
     str, AfterValidator(told(rules.check_package)), Field(json_schema_extra=_matching(rules.PACKAGE_PATTERN))
 ]
-Packages = Annotated[tuple[Package, ...], AfterValidator(told(_unique))]
+Packages = Annotated[tuple[Package, ...], AfterValidator(told(unique))]
 Unit = Annotated[
     str, AfterValidator(told(rules.check_unit)), Field(json_schema_extra=_matching(rules.UNIT_PATTERN))
 ]
@@ -311,7 +312,7 @@ class Machine(Frozen):
     start: Literal["restored", "cold"] = Field(default=MachineRules.start, examples=["cold"])
     """restored: from a snapshot of a machine that has booted, where booting is not what is tested; cold: always
     from nothing."""
-    allow: Annotated[tuple[Host, ...], Field(max_length=64), AfterValidator(told(_unique))] = Field(
+    allow: Annotated[tuple[Host, ...], Field(max_length=64), AfterValidator(told(unique))] = Field(
         default=(), examples=[["pypi.org:443"]]
     )
     """Hosts it may reach beside the archives its packages come from: host, host:port or [address]:port; without
@@ -331,7 +332,7 @@ class Boot(Frozen):
     """Commands run in the machine as root, by no shell; each must exit 0."""
     script: ScriptOrNone = Field(default="", examples=["debian/tests/machine"])
     """A script in the tree, run in the machine as root after the commands; it must exit 0."""
-    services: Annotated[tuple[Unit, ...], Field(max_length=256), AfterValidator(told(_unique))] = Field(
+    services: Annotated[tuple[Unit, ...], Field(max_length=256), AfterValidator(told(unique))] = Field(
         default=(), examples=[["hello.service"]]
     )
     """Units of systemd that must be active."""
@@ -368,11 +369,11 @@ class Suite(Frozen):
     have no failure."""
     provision: ScriptOrNone = Field(default="", examples=["tests/integration/provision"])
     """A script in the tree that prepares each machine before."""
-    results: Annotated[tuple[ResultsPath, ...], Field(max_length=64), AfterValidator(told(_unique))] = Field(
+    results: Annotated[tuple[ResultsPath, ...], Field(max_length=64), AfterValidator(told(unique))] = Field(
         default=(), examples=[["/var/lib/hello/results.xml"]]
     )
     """Files of results in the machine, as absolute paths: JUnit XML (.xml) or subunit (.subunit)."""
-    logs: Annotated[tuple[MachinePath, ...], Field(max_length=64), AfterValidator(told(_unique))] = Field(
+    logs: Annotated[tuple[MachinePath, ...], Field(max_length=64), AfterValidator(told(unique))] = Field(
         default=(), examples=[["/var/log/hello"]]
     )
     """Files and directories in the machine that are brought home, as absolute paths."""
@@ -417,11 +418,11 @@ class Body(Frozen):
     """The unit tests; left out or null, the stage is skipped."""
     version: Version = Field(default=Version(), examples=[{"template": "{debupstream}+r{revno}"}])
     """The version template."""
-    series: Annotated[tuple[Series, ...], Field(min_length=1), AfterValidator(told(_unique))] = Field(
+    series: Annotated[tuple[Series, ...], Field(min_length=1), AfterValidator(told(unique))] = Field(
         default=(), examples=[["bookworm"]]
     )
     """The series that are built for; left out, the series of the farm's host."""
-    architectures: Annotated[tuple[Architecture, ...], Field(min_length=1), AfterValidator(told(_unique))] = Field(
+    architectures: Annotated[tuple[Architecture, ...], Field(min_length=1), AfterValidator(told(unique))] = Field(
         default=(), examples=[["amd64"]]
     )
     """Debian architectures; the first also builds Architecture: all. Left out, the host's architecture."""
@@ -433,12 +434,12 @@ class Body(Frozen):
     """How binaries are built."""
     machine: Machine = Field(default=Machine(), examples=[{"memory_mib": 1024}])
     """The machines that a build is verified in."""
-    boot: Annotated[Boot | None, BeforeValidator(_as_switch, json_schema_input_type=Boot | bool | None)] = Field(
+    boot: Annotated[Boot | None, BeforeValidator(as_switch, json_schema_input_type=Boot | bool | None)] = Field(
         default=Boot(), examples=[{"services": ["hello.service"]}]
     )
     """Installing the packages in a machine of their own; null or false, they are not."""
     autopkgtest: Annotated[
-        Autopkgtest | None, BeforeValidator(_as_switch, json_schema_input_type=Autopkgtest | bool | None)
+        Autopkgtest | None, BeforeValidator(as_switch, json_schema_input_type=Autopkgtest | bool | None)
     ] = Field(default=Autopkgtest(), examples=[{"test_timeout_s": 600}])
     """The source's own debian/tests; null or false, they are not run."""
     suite: Suite | None = Field(default=None, examples=[{"script": "tests/integration/run"}])

@@ -17,7 +17,7 @@ def recipe_schema() -> dict[str, Any]:
 
     It requires no key: a template may give each of them, which only ``buildfarm check`` can see.
     """
-    schema: dict[str, Any] = _tidy(RecipeFile.model_json_schema())
+    schema: dict[str, Any] = tidy(RecipeFile.model_json_schema())
     schema["title"] = "Build farm recipe"
     axes = {"anyOf": [{"enum": sorted(AXES)}, {"pattern": r"^unittest\.environment\."}]}
     schema["properties"]["matrix"]["propertyNames"] = axes
@@ -30,17 +30,17 @@ def schema_text() -> str:
     return json.dumps(recipe_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _tidy(schema: Any, *, names: bool = False) -> Any:
+def tidy(schema: Any, *, names: bool = False) -> Any:
     """Without pydantic's titles and ``required``, descriptions on one line; ``names``: the keys are the user's."""
     if isinstance(schema, list):
-        return [_tidy(item) for item in schema]
+        return [tidy(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    tidy = {
-        key: _tidy(value, names=key in ("properties", "$defs"))
+    clean = {
+        key: tidy(value, names=key in ("properties", "$defs"))
         for key, value in schema.items()
         if names or key not in ("title", "required")
     }
-    if isinstance(tidy.get("description"), str):
-        tidy["description"] = " ".join(tidy["description"].split())
-    return tidy
+    if isinstance(clean.get("description"), str):
+        clean["description"] = " ".join(clean["description"].split())
+    return clean

@@ -13,7 +13,7 @@ from buildfarm.build.apt_sources import HostApt, find_sources, read_host
 from buildfarm.errors import FarmError, UsageError
 from buildfarm.recipe.problem import nearest
 from buildfarm.regress.model import ExtraSources, RebuildJob, Subject
-from buildfarm.regress.sets import PackageSet
+from buildfarm.regress.package_set import PackageSet
 from buildfarm.regress.source_index import (
     Found,
     Ppa,
