@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from buildfarm.build.apt_sources import parse_deb822
 from buildfarm.errors import FarmTrouble, PackageFault
+from buildfarm.regress.apt_proxy import host_proxies
 from buildfarm.regress.model import RebuildJob, SourceFile
 from buildfarm.regress.source_index import FILE_NAME
 from ppa_tools import openpgp
@@ -28,7 +29,7 @@ def fetch_source(job: RebuildJob, directory: Path, cache: Path) -> Path:
     itself.
     """
     _check_names(job)
-    fetcher = Fetcher(cache)
+    fetcher = Fetcher(cache, host_proxies())
     try:
         directory.mkdir(parents=True, exist_ok=True)
         dsc = _bring(job, job.files[0], directory, fetcher)

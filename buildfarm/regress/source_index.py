@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from buildfarm.build.apt_sources import AptSources, parse_deb822
+from buildfarm.build.apt_sources import AptSources, HostApt, parse_deb822
 from buildfarm.embedded_archive import opened_archive
 from buildfarm.errors import FarmTrouble, UsageError
+from buildfarm.regress.apt_proxy import proxies_of
 from buildfarm.regress.model import ExtraSources, SourceFile
 from buildfarm.settings import Settings
 from ppa_tools.address import Address
@@ -44,9 +45,9 @@ def source_cache(settings: Settings) -> Path:
     return settings.cache / "sources"
 
 
-def source_reader(settings: Settings) -> Reader:
-    """A reader of archives' indexes with the farm's cache."""
-    return Reader(Fetcher(source_cache(settings)))
+def source_reader(settings: Settings, host: HostApt) -> Reader:
+    """A reader of archives' indexes with the farm's cache, through the proxies of the host's apt."""
+    return Reader(Fetcher(source_cache(settings), proxies_of(host.configuration)))
 
 
 def repositories_of(sources: AptSources, trusted_keys: Path = TRUSTED_KEYS) -> tuple[Repository, ...]:

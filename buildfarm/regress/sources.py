@@ -93,7 +93,8 @@ def select(
     What cannot be is left out, with the reason; a series whose archives cannot be read leaves out only itself,
     unless none is left: then its FarmTrouble or UsageError is raised.
     """
-    reader, host = reader or source_reader(settings), host or read_host()
+    host = host or read_host()
+    reader = reader or source_reader(settings, host)
     shelves: dict[str, Shelf] = {}
     troubles: dict[str, FarmError] = {}
     for series in wanted.series:

@@ -40,9 +40,13 @@ def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 class Fetcher:
-    """Fetches files; any number of threads may. ``requests`` and ``received_bytes`` tell what it cost."""
+    """Fetches files; any number of threads may. ``requests`` and ``received_bytes`` tell what it cost.
 
-    def __init__(self, cache: Path) -> None:
+    ``proxies`` are by scheme or scheme://host, "" for none; what is not among them is as the environment says.
+    """
+
+    def __init__(self, cache: Path, proxies: Mapping[str, str] | None = None) -> None:
+        self._proxies = dict(proxies or {})
         self._fresh, self._by_hash = cache / "fresh", cache / "by-hash"
         self._local, self._lock = threading.local(), threading.Lock()
         self.requests = 0
@@ -134,6 +138,7 @@ class Fetcher:
                     headers={"Accept-Encoding": "identity", **headers},
                     timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
                     stream=True,
+                    proxies=self._proxies,
                 ) as answer,
                 target.open("wb") as file,
             ):
