@@ -57,7 +57,7 @@ class ArchiveSettings:
 
 @dataclass(frozen=True)
 class MailSettings:
-    """The SMTP server that tells uploaders what became of their uploads; a ``host`` of "" is none."""
+    """The SMTP server that takes what the farm has to tell by mail; a ``host`` of "" is none."""
 
     host: str = ""
     port: int = 25
@@ -143,6 +143,21 @@ class VmSettings:
 
 
 @dataclass(frozen=True)
+class RegressionSettings:
+    """Nightly rebuilds: who is told of news, and how much is kept.
+
+    ``mail`` are addresses; ``webhook`` is a URL that is sent JSON, signed with what ``webhook_secret_file`` holds
+    ("" is unsigned). The builds of so many nights of each set are kept, and environments up to ``cache_gib``.
+    """
+
+    mail: tuple[str, ...] = ()
+    webhook: str = field(default="", repr=False)  # the URLs of chat rooms are their passwords
+    webhook_secret_file: str = ""
+    keep_nights: int = 30
+    cache_gib: int = 20
+
+
+@dataclass(frozen=True)
 class FarmSettings:
     """Who the farm is in changelogs and keys, and how long what it made is kept."""
 
@@ -168,6 +183,7 @@ class Settings:
     hooks: HookSettings = HookSettings()
     series: Mapping[str, SeriesSettings] = field(default_factory=dict)
     vm: VmSettings = VmSettings()
+    regression: RegressionSettings = RegressionSettings()
 
     @property
     def web_url(self) -> str:
@@ -223,6 +239,16 @@ class Settings:
     def history_file(self) -> Path:
         """What ran and its results (SQLite)."""
         return self.home / "history.sqlite"
+
+    @property
+    def regression_file(self) -> Path:
+        """The nights of rebuilds and their results (SQLite)."""
+        return self.home / "regression.sqlite"
+
+    @property
+    def regression_root(self) -> Path:
+        """The builds of nightly rebuilds, their environments and packages."""
+        return self.home / "regression"
 
 
 def _http_url(host: str, port: int) -> str:
@@ -308,6 +334,8 @@ def _read_table(name: str, table: Any, settings: Settings) -> Any:
             value = replace(value, latent=read_latent(latent, value.host))
     if isinstance(value, VmSettings):
         _check_machines(value)
+    if isinstance(value, RegressionSettings):
+        _check_regression(value)
     if isinstance(value, MailSettings) and value.host and "@" not in value.sender:
         raise ValueError("mail.sender: the address that mail comes from is wanted")
     if isinstance(value, FarmSettings):  # both stand in changelogs, as NAME <EMAIL>
@@ -328,6 +356,20 @@ def _check_ways_in(archive: ArchiveSettings) -> None:
     for key in ("upload_file_mib", "upload_sessions", "keep_free_mib"):
         if getattr(archive, key) < 1:
             raise ValueError(f"archive.{key}: a number from 1 on is wanted")
+
+
+def _check_regression(regression: RegressionSettings) -> None:
+    for address in regression.mail:
+        if not re.fullmatch(r"[^\s@<>,;:\"()\[\]\\]+@[0-9A-Za-z.-]+", address) or not address.isascii():
+            raise ValueError(f"regression.mail: addresses like packagers@example.org are wanted, not {address!r}")
+    url = regression.webhook
+    if url and not re.fullmatch(r"https?://[^\s/?#]+[^\s]*", url):
+        raise ValueError("regression.webhook: a URL that begins with http:// or https:// is wanted")
+    if regression.webhook_secret_file and not url:
+        raise ValueError("regression.webhook_secret_file: without a webhook there is nothing to sign")
+    for key in ("keep_nights", "cache_gib"):
+        if getattr(regression, key) < 1:
+            raise ValueError(f"regression.{key}: a number from 1 on is wanted")
 
 
 def _check_machines(vm: VmSettings) -> None:
