@@ -11,8 +11,8 @@ from buildfarm import process
 from buildfarm.build import sbuild
 from buildfarm.build.apt_sources import parse_deb822
 from buildfarm.build.lintian import Tags, run_lintian
+from buildfarm.build.logs import Judgement, LogReading, Summary, judge, read_build_log
 from buildfarm.build.roots import Root, get_root, require_native, spec_for
-from buildfarm.build.sbuild_log import Judgement, Reading, Summary, bounded_lines, judge, read_log
 from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.process import Finished
 from buildfarm.stages.runner import StageContext
@@ -125,7 +125,7 @@ def _build(context: StageContext, request: sbuild.BuildRequest) -> Summary:
     with log_path.open("wb") as log:
         finished = sbuild.run_sbuild(request, _BoundedLog(log, context.log))  # type: ignore[arg-type]
     with log_path.open("rb") as file:
-        reading = read_log(bounded_lines(file))
+        reading = read_build_log(file)
     _refuse_what_we_stopped(request, finished, reading)
     judgement = judge(reading, finished.returncode)
     if judgement.verdict is not Verdict.PASS or reading.summary is None:
@@ -133,7 +133,7 @@ def _build(context: StageContext, request: sbuild.BuildRequest) -> Summary:
     return reading.summary
 
 
-def _refuse_what_we_stopped(request: sbuild.BuildRequest, finished: Finished, reading: Reading) -> None:
+def _refuse_what_we_stopped(request: sbuild.BuildRequest, finished: Finished, reading: LogReading) -> None:
     """We killed it: what sbuild or its log say of that end is not the reason."""
     if finished.timed_out and not reading.build_began:
         raise FarmTrouble(

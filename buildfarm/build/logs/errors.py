@@ -1,0 +1,373 @@
+"""Which line of a log is its first error: the true cause, not what repeats it and not what was survived.
+
+Each telling line is of a **rank**: one that names a cause (a compiler's error, a missing header), one that speaks
+of some error, one that may (``not found``), or one that only repeats that something below it failed (make's
+``*** [x] Error 2``). Errors count for the **step** they stand in (dh's ``dh_auto_build``, ...): a step that was
+left behind was survived, so only the last one's are kept.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from buildfarm.build.logs.lines import CONTEXT_AFTER, CONTEXT_BEFORE, Line
+
+MAX_FIRST = 60
+MAX_RECENT = 60
+MAX_EXTRA = 40
+# How far above make's first complaint the output of what failed begins, in lines: of a compiler or a whole build,
+# and of tests, which like to print errors that they provoked.
+BUILD_WINDOW = 1000
+TEST_WINDOW = 80
+TRACEBACK_LINES = 200
+DIFF_LINES = 400
+
+
+class Rank(enum.IntEnum):
+    """How much a line says of the cause."""
+
+    CAUSE = 0
+    ERROR = 1
+    MAYBE = 2
+    ECHO = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """A telling line: of which kind, what it says without the place, the lines around it.
+
+    ``general``: the same words in another package mean the same cause.
+    """
+
+    line_number: int
+    text: str
+    rank: Rank
+    kind: str
+    message: str
+    general: bool = True
+    context: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Lines that match ``pattern`` are of this kind; its group ``message`` is what they say."""
+
+    kind: str
+    pattern: re.Pattern[str]
+    rank: Rank = Rank.CAUSE
+    general: bool = True
+
+
+_TOOLS = r"(?:[\w-]+-)?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|cc1|cc1plus|as|gfortran|rustc|javac)(?:-\d+)?"
+_WHERE = r"(?:\{standard input\}|[^\s:][^:]*?)(?::\d+)+"
+
+_LD = r"\bld(?:\.\w+)?: "
+_MAKE_SAYS = r"^g?make(?:\[\d+\])?: "
+_ERROR_IN = r"(?:fatal |internal compiler )?[Ee]rror(?:\[\w+\])?: "
+
+_NOISE = re.compile(
+    r"^\s*checking |conftest|^configure:\d+:|\(ignored\)$|^\s*(?:ok|PASS(?:ED)?|XFAIL|SKIP)\b|^\[ +OK \]"
+    r"|\b(?:no|0|zero|without) (?:errors?|failures?)\b|\b(?:errors?|failures?)(?:: *|=)(?:0|none)\s*(?:[,.;)]|$)"
+    r"|^\s*(?:\S*/)?" + _TOOLS + r"\s|^libtool: |^\s*\[ *\d+%\]|^\s*(?:@?echo|printf|if|for|test|cd|rm|sed|grep) "
+    r"|^[^:]+:\d+(?::\d+)?: (?:warning|note): |^\s+\d* *\| |^I: |^W: ",
+)
+_NOISE_EXCEPT = re.compile(r"^dh_\w+: warning: |^dpkg-\w+: warning: some ")
+_ECHO = re.compile(
+    r"^g?make(?:\[\d+\])?: \*\*\* (?:\[|Waiting|Deleting|wait)"
+    r"|^dh_\w+: error: (?:.* returned exit code|failing due to earlier errors|missing files, aborting)"
+    r"|^dpkg-buildpackage: error"
+    r"|^E: (?:Build failure|pybuild .*(?:exit code|failed with)|Package installation failed|Caught signal)"
+    r"|^collect2: error|^ninja: build stopped|^FAILED: |^FAIL\t"
+    r"|^error: (?:aborting due to|could not compile|test failed|command .* failed|\d+ targets? failed)"
+    r"|^\S+: (?:all|some) warnings being treated as errors|^compilation terminated|^Errors while running CTest"
+    r"|^npm ERR!|^scons: |^\*\*\* \d+ failures? (?:is|are) detected|^debuild: |^subprocess\.CalledProcessError"
+)
+_MAKE = re.compile(r"^g?make(?:\[\d+\])?: \*\*\* \[(?:[^\]]*: )?(?P<target>[^\]:]+)\] (?P<how>.+)$")
+_FORGIVEN = re.compile(r"^g?make(?:\[\d+\])?: \[.*\] .*\(ignored\)$")
+_STEP = re.compile(r"^(?:   (?P<dh>dh_\w+|debian/rules \w+)| (?P<target>debian/rules [\w-]+|dpkg-\w+ [\w -]*))")
+_BOX = re.compile(r"^\| (?P<name>\S.*?) +\|$")
+_SYMBOLS = re.compile(r"^dpkg-gensymbols: (?:error|warning): some ")
+_SYMBOL = re.compile(r"^(?P<symbol>(?:\+#MISSING|\+ |- )[^@]*@\S+)")
+_TRACEBACK = re.compile(r"^(?P<indent>[ E]*)Traceback \(most recent call last\):")
+
+RULES: tuple[Rule, ...] = (
+    Rule("missing module", re.compile(r"(?:ModuleNotFoundError|ImportError): (?P<message>No module named .+)")),
+    Rule("missing module", re.compile(r"(?P<message>Can't locate \S+) in @INC")),
+    Rule("missing module", re.compile(r"Error: (?P<message>Cannot find module '[^']+')")),
+    Rule("missing library", re.compile(r"error while loading shared libraries: (?P<message>.+)")),
+    Rule("missing library", re.compile(r"ImportError: (?P<message>\S+\.so[.\d]*: cannot open shared object.*)")),
+    Rule("missing symbol", re.compile(r"(?P<message>symbol lookup error: .+|undefined symbol: \S+)")),
+    Rule("missing program", re.compile(r"(?P<message>Exec format error)")),
+    Rule(
+        "missing program",
+        re.compile(r"^g?make(?:\[\d+\])?: (?P<message>\S+: (?:No such file or directory|Command not found))$"),
+    ),
+    Rule("link", re.compile(r"(?P<message>undefined reference to .+)")),
+    Rule("link", re.compile(r"(?P<message>multiple definition of [^;]+)")),
+    Rule("link", re.compile(rf"{_LD}(?P<message>cannot find \S+)")),
+    Rule(
+        "link",
+        re.compile(rf"{_LD}(?:error: )?(?P<message>.*(?:relocation|DSO missing|undefined symbol).*)"),
+    ),
+    Rule("configure", re.compile(r"^configure: error: (?P<message>.+)")),
+    Rule("configure", re.compile(r"^CMake Error(?: at (?P<where>\S+)| in \S+)?(?P<message>.*)")),
+    Rule("configure", re.compile(r"^\S*meson\.build:\d+:\d+: ERROR: (?P<message>.+)")),
+    Rule(
+        "compile",
+        re.compile(
+            rf"^(?:{_WHERE}|{_TOOLS}): (?:fatal |internal compiler )?[Ee]rror(?:\[\w+\])?: (?P<message>.+)"
+        ),
+    ),
+    Rule("compile", re.compile(r"^\{standard input\}: (?:Fatal )?[Ee]rror: (?P<message>.+)")),
+    Rule("compile", re.compile(r"^(?P<message>error\[E\d+\]: .+)")),
+    Rule("compile", re.compile(r"^error: (?P<message>.+)")),
+    Rule("compile", re.compile(r"^(?:\./)?[\w./-]+\.go:\d+:\d+: (?P<message>.+)")),
+    Rule("make", re.compile(rf"{_MAKE_SAYS}\*\*\* (?P<message>No rule to make target .+)"), general=False),
+    Rule("make", re.compile(r"^(?:\S+:\d+: )?\*\*\* (?P<message>.+?)(?:\.  Stop\.)$"), general=False),
+    Rule(
+        "make",
+        re.compile(r"^g?make(?:\[\d+\])?: (?:\S+:\d+: )?\*\*\* (?P<message>.+?)(?:\.  Stop\.)$"),
+        general=False,
+    ),
+    Rule("packaging", re.compile(r"^dh: error: (?P<message>.+)")),
+    Rule("packaging", re.compile(r"^dh_missing: (?:warning|error): (?P<message>\S+ exists in .+)"), general=False),
+    Rule("packaging", re.compile(r"^dh_\w+: warning: (?P<message>Cannot find .+)"), general=False),
+    Rule("packaging", re.compile(r"^dpkg-(?P<message>gensymbols: (?:error|warning): some .*)"), general=False),
+    Rule("packaging", re.compile(r"^dh_\w+: error: (?P<message>.+)"), general=False),
+    Rule("packaging", re.compile(r"^(?P<message>dpkg-(?!buildpackage)\w+: (?:error|failure): .+)")),
+    Rule("shell", re.compile(r"^\S+: (?:line )?\d+: (?P<message>Syntax error.+|syntax error.+)"), general=False),
+    Rule("error", re.compile(r"^E: (?P<message>.+)"), Rank.ERROR, general=False),
+    Rule(
+        "error",
+        re.compile(r"^(?:! |\w+ )?(?:[Ff]atal )?(?:ERROR|Error)(?:: | )(?P<message>.+)"),
+        Rank.ERROR,
+        general=False,
+    ),
+    Rule("exception", re.compile(r"^(?P<message>[\w.]*(?:Error|Exception): .+)"), Rank.ERROR),
+    Rule(
+        "exception",
+        re.compile(r"(?P<message>panicked at .+|terminate called after throwing .+)"),
+        Rank.ERROR,
+        general=False,
+    ),
+    Rule("error", re.compile(r"(?:^|[\s:])(?:fatal )?error(?:: | )(?P<message>.+)"), Rank.ERROR, general=False),
+    Rule("failed test", re.compile(r"^(?P<message>FAIL(?:ED|URE)?\b.*|.*\bFAIL: .*)"), Rank.ERROR, general=False),
+    Rule(
+        "signal",
+        re.compile(r"(?:^|: |\d )(?P<message>Segmentation fault|Aborted|Killed|Bus error|Illegal instruction)\b"),
+        Rank.ERROR,
+        general=False,
+    ),
+    Rule("missing program", re.compile(r"(?P<message>\S+: (?:command )?not found)$"), Rank.MAYBE),
+    Rule("missing file", re.compile(r"(?P<message>\S+: No such file or directory)"), Rank.MAYBE),
+    Rule(
+        "missing file",
+        re.compile(r"(?P<message>cannot find .+|Cannot allocate memory|Permission denied)"),
+        Rank.MAYBE,
+    ),
+)
+EXPLAINS_TESTS = frozenset({"missing module", "missing library", "missing symbol"})
+
+
+@dataclass
+class Step:
+    """A step of the build: its name, the line it began with, and what was found in it."""
+
+    name: str
+    line_number: int
+    first: list[Found] = field(default_factory=list)
+    recent: deque[Found] = field(default_factory=lambda: deque(maxlen=MAX_RECENT))
+    echoes: list[Found] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+
+    @property
+    def tests(self) -> bool:
+        """Whether the step runs tests."""
+        return "test" in self.name or "check" in self.name
+
+    def add(self, found: Found) -> None:
+        """Keep the first findings of a step and the last ones."""
+        if found.rank is not Rank.ECHO:
+            (self.first if len(self.first) < MAX_FIRST else self.recent).append(found)
+        elif len(self.echoes) < MAX_FIRST:
+            self.echoes.append(found)
+        else:
+            self.echoes[-1] = found
+
+    def found(self, rank: Rank) -> list[Found]:
+        """What was found of a rank, in the log's order."""
+        return self.echoes if rank is Rank.ECHO else [f for f in (*self.first, *self.recent) if f.rank is rank]
+
+
+class ErrorReader:
+    """Finds the first error; see the module."""
+
+    needles = (
+        b"rror:",
+        b"rror ",
+        b"rror[",
+        b"ERROR",
+        b"\nE: ",
+        b"*** ",
+        b"(ignored)",
+        b"Traceback (most recent",
+        b"Exception: ",
+        b"undefined reference",
+        b"undefined symbol",
+        b"multiple definition",
+        b"cannot find ",
+        b"Cannot find ",
+        b"Cannot allocate",
+        b"Permission denied",
+        b"not found\n",
+        b"No such file or directory",
+        b"Can't locate ",
+        b"Segmentation fault",
+        b"Aborted",
+        b"Killed",
+        b"Bus error",
+        b"Illegal instruction",
+        b"loading shared",
+        b"Exec format error",
+        b"relocation ",
+        b"DSO missing",
+        b"panicked at",
+        b"terminate called",
+        b".go:",
+        b"FAIL",
+        b"dh_missing: ",
+        b"dpkg-gensymbols: ",
+        b"failure: ",
+        b"\n   dh_",
+        b"\n   debian/rules ",
+        b"\n debian/rules ",
+        b"\n dpkg-",
+        b"\n| ",
+        b"\nninja: build stopped",
+    )
+
+    def __init__(self) -> None:
+        self.step = Step("", 0)
+        self.traceback: str | None = None
+        self.diff_until = 0
+
+    def read(self, line: Line) -> int:
+        """Take a telling line, or one after the beginning of a traceback."""
+        text = line.text
+        if match := _BOX.match(text):
+            if match["name"] in SECTIONS:  # sbuild's own: errors of one that was left were survived
+                self.step = Step(match["name"], line.number)
+        elif match := _STEP.match(text):
+            self.step = Step(match["dh"] or match["target"], line.number)
+            self.traceback = None
+        elif self.traceback is not None:
+            return self._read_traceback(line)
+        elif match := _TRACEBACK.match(text):
+            self.traceback = match["indent"]
+            return TRACEBACK_LINES
+        elif _SYMBOLS.match(text):
+            self.diff_until = line.number + DIFF_LINES
+            self._judge(line)
+            return DIFF_LINES
+        elif line.number <= self.diff_until and (match := _SYMBOL.match(text)):
+            if len(self.step.extra) < MAX_EXTRA:
+                self.step.extra.append(match["symbol"])
+        else:
+            self._judge(line)
+        return 0
+
+    def _read_traceback(self, line: Line) -> int:
+        """The first line that is not indented any more is the exception."""
+        indent = self.traceback or ""
+        rest = line.text.removeprefix(indent)
+        if not rest.startswith(" ") and rest.strip():
+            self.traceback = None
+            if re.match(r"[\w.]+(?::|$)", rest) and not self._known(line):
+                self._add(line, Rank.CAUSE, "exception", rest, general=True)
+        return 0
+
+    def _known(self, line: Line) -> bool:
+        for rule in RULES:
+            if rule.rank is Rank.CAUSE and (match := rule.pattern.search(line.text)):
+                self._add(line, rule.rank, rule.kind, match["message"], rule.general)
+                return True
+        return False
+
+    def _judge(self, line: Line) -> None:
+        text = line.text
+        if _ECHO.match(text):
+            self._echo(line)
+        elif _FORGIVEN.match(text):
+            self.step = Step(self.step.name, line.number)
+        elif not _NOISE.search(text) or _NOISE_EXCEPT.match(text):
+            for rule in RULES:
+                if match := rule.pattern.search(text):
+                    self._add(line, rule.rank, rule.kind, match["message"], rule.general)
+                    break
+
+    def _echo(self, line: Line) -> None:
+        """``Error 127`` is the shell's word for a program that is missing: then the line that may say so does."""
+        if line.text.endswith(" Error 127") and (maybes := self.step.found(Rank.MAYBE)):
+            last = maybes[-1]
+            if last.kind == "missing program" and line.number - last.line_number < BUILD_WINDOW:
+                self.step.add(_as_cause(last))
+        match = _MAKE.match(line.text)
+        message = f"{match['target']} {match['how']}" if match else line.text
+        self._add(line, Rank.ECHO, "failed command", message, general=False)
+
+    def _add(self, line: Line, rank: Rank, kind: str, message: str, general: bool) -> None:
+        context = line.around(CONTEXT_BEFORE, CONTEXT_AFTER)
+        self.step.add(Found(line.number, line.text.strip(), rank, kind, message.strip(), general, context))
+
+    def causes(self) -> tuple[Found, ...]:
+        """The lines that may be the cause, the likeliest first: the rest of its rank follow in the log's order."""
+        step = self.step
+        window = TEST_WINDOW if step.tests else BUILD_WINDOW
+        anchor = _chain_start(step.echoes) if step.echoes else 1 << 62
+        for ranks in ((Rank.CAUSE, Rank.ERROR), (Rank.MAYBE,), (Rank.ECHO,)):
+            found = _order([f for rank in ranks for f in step.found(rank)], anchor, window, step.tests)
+            if found:
+                return found
+        return ()
+
+
+SECTIONS = frozenset(
+    (
+        "Build",
+        "Build environment",
+        "Check architectures",
+        "Chroot Setup Commands",
+        "Fetch source files",
+        "Install package build dependencies",
+        "Post Build",
+        "Update chroot",
+    )
+)
+
+
+def _as_cause(found: Found) -> Found:
+    return replace(found, rank=Rank.CAUSE)
+
+
+def _chain_start(echoes: list[Found]) -> int:
+    """The first of the last complaints that follow each other: those before were survived, or another job's."""
+    start = 0
+    for before, after in zip([None, *echoes], echoes, strict=False):
+        if before is None or after.line_number - before.line_number > TEST_WINDOW:
+            start = after.line_number
+    return start
+
+
+def _order(found: list[Found], anchor: int, window: int, tests: bool) -> tuple[Found, ...]:
+    """Those above the anchor and near it, a cause before a mere error; where there are none, all."""
+    found = sorted(found, key=lambda f: f.line_number)
+    near = [f for f in found if anchor - window <= f.line_number <= anchor] or [
+        f for f in found if f.line_number <= anchor
+    ][-1:]
+    near = near or found
+    if not tests:
+        near = sorted(near, key=lambda f: (f.rank, f.line_number))
+    return tuple(near)

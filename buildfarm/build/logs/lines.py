@@ -1,0 +1,192 @@
+"""Finding in a log of any size, in bounded memory, the few lines that somebody wants to see.
+
+A reader names **needles**, byte strings one of which stands in every line it cares for. A block of the log is
+searched for all needles at the speed of ``bytes.find``; only lines with one are cut out, decoded and shown, each
+to the readers it concerns. So a log's size costs little and its number of telling lines costs most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Protocol
+
+LINE_LIMIT = 400
+LINE_LIMIT_BYTES = 4 * LINE_LIMIT
+RAW_LIMIT_BYTES = 1 << 16
+BLOCK_BYTES = 1 << 18
+HISTORY_BYTES = 1 << 13
+LAST_LINES = 15
+CONTEXT_BEFORE = 4
+CONTEXT_AFTER = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: its number from 1, and its text, cut at ``LINE_LIMIT`` characters."""
+
+    number: int
+    text: str
+    _block: bytes = field(default=b"", repr=False)
+    _start: int = 0
+
+    def around(self, before: int, after: int) -> tuple[tuple[int, str], ...]:
+        """The line with up to so many before and after it, numbered; fewer where a block begins or ends."""
+        found: list[tuple[int, str]] = []
+        end = self._start - 1
+        while len(found) < before and end > 0:
+            start = self._block.rfind(b"\n", max(0, end - RAW_LIMIT_BYTES), end) + 1
+            if start == 0:
+                break
+            found.append((self.number - len(found) - 1, _decode(self._block, start, end)))
+            end = start - 1
+        found.reverse()
+        found.append((self.number, self.text))
+        start = self._block.find(b"\n", self._start) + 1
+        for number in range(self.number + 1, self.number + 1 + after):
+            if not 0 < start < len(self._block):
+                break
+            end = self._block.find(b"\n", start)
+            found.append((number, _decode(self._block, start, end)))
+            start = end + 1
+        return tuple(found)
+
+    def raw(self) -> bytes:
+        """The line's bytes, cut at ``RAW_LIMIT_BYTES``: for what is written on one long line."""
+        end = self._block.find(b"\n", self._start, self._start + RAW_LIMIT_BYTES)
+        return self._block[self._start : end if end >= 0 else self._start + RAW_LIMIT_BYTES]
+
+
+class Reader(Protocol):
+    """Who reads lines. A needle that begins with a newline is looked for at the beginning of lines."""
+
+    @property
+    def needles(self) -> tuple[bytes, ...]:
+        """Byte strings of which one stands in each line it wants."""
+
+    def read(self, line: Line) -> int:
+        """Take one line; returns how many of the lines that follow it wants whatever they say."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a whole scan tells: how many lines there were, and the last that were not blank."""
+
+    lines: int
+    last: tuple[str, ...]
+
+
+def scan(file: BinaryIO, readers: Sequence[Reader]) -> Scanned:
+    """Read a log once from where it stands, and show each reader its lines in their order."""
+    needles: dict[bytes, int] = {}
+    for index, reader in enumerate(readers):
+        for needle in reader.needles:
+            needles[needle] = needles.get(needle, 0) | 1 << index
+    wanted_until = [0] * len(readers)
+    number = 1
+    tail = b""
+    for block, start in _blocks(file):
+        number = _show(block, start, number, needles, readers, wanted_until)
+        tail = block
+    return Scanned(number - 1, _last_lines(tail))
+
+
+def _show(
+    block: bytes,
+    start: int,
+    number: int,
+    needles: dict[bytes, int],
+    readers: Sequence[Reader],
+    wanted_until: list[int],
+) -> int:
+    """Show the lines of one block, the first of which has ``number``; returns the next block's first number."""
+    hits = _find(block, start, needles)
+    everyone = max(wanted_until)
+    for at in [*sorted(hits), len(block)]:
+        while start < at and number <= everyone:
+            line, start = _line(block, start, number)
+            everyone = _give(line, _wanting(wanted_until, number), readers, wanted_until)
+            number += 1
+        number += block.count(b"\n", start, at)
+        if at == len(block):
+            break
+        line, start = _line(block, at, number)
+        everyone = _give(line, hits[at] | _wanting(wanted_until, number), readers, wanted_until)
+        number += 1
+    return number
+
+
+def _find(block: bytes, start: int, needles: dict[bytes, int]) -> dict[int, int]:
+    """Where the lines begin that have a needle, and the readers (bits) who look for it."""
+    hits: dict[int, int] = {}
+    for needle, readers in needles.items():
+        anchored = needle[0] == 10
+        at = block.find(needle, start - 1 if anchored else start)
+        while at >= 0:
+            begin = at + 1 if anchored else block.rfind(b"\n", start - 1, at) + 1
+            hits[begin] = hits.get(begin, 0) | readers
+            end = block.find(b"\n", begin)
+            at = block.find(needle, end if anchored else end + 1) if end >= 0 else -1
+    return hits
+
+
+def _give(line: Line, to: int, readers: Sequence[Reader], wanted_until: list[int]) -> int:
+    index = 0
+    while to:
+        if to & 1 and (more := readers[index].read(line)):
+            wanted_until[index] = max(wanted_until[index], line.number + more)
+        to >>= 1
+        index += 1
+    return max(wanted_until)
+
+
+def _wanting(wanted_until: list[int], number: int) -> int:
+    return sum(1 << index for index, until in enumerate(wanted_until) if until >= number)
+
+
+def _line(block: bytes, start: int, number: int) -> tuple[Line, int]:
+    end = block.index(b"\n", start)
+    return Line(number, _decode(block, start, end), block, start), end + 1
+
+
+def _decode(block: bytes, start: int, end: int) -> str:
+    text = block[start : min(end, start + LINE_LIMIT_BYTES)].decode("utf-8", "backslashreplace")
+    if "\r" in text:  # what a terminal would show: the last that was written over it
+        text = next((part for part in reversed(text.split("\r")) if part), "")
+    return text[:LINE_LIMIT]
+
+
+def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Whole lines in blocks, each with where its news begins: before that stands a newline and some history.
+
+    Of a line longer than a block only its beginning and its last piece are kept.
+    """
+    history, rest = b"\n", b""
+    while chunk := file.read(BLOCK_BYTES):
+        data = rest + chunk
+        end = data.rfind(b"\n") + 1
+        rest = data[end:]
+        if len(rest) > BLOCK_BYTES:
+            rest = rest[:RAW_LIMIT_BYTES]
+        if end:
+            block = history + data[:end]
+            yield block, len(history)
+            history = _history(block)
+    if rest:
+        yield history + rest + b"\n", len(history)
+
+
+def _history(block: bytes) -> bytes:
+    at = block.find(b"\n", max(0, len(block) - HISTORY_BYTES), len(block) - 1)
+    return block[at:] if at >= 0 else b"\n"
+
+
+def _last_lines(block: bytes) -> tuple[str, ...]:
+    found: list[str] = []
+    end = len(block) - 1
+    while end > 0 and len(found) < LAST_LINES:
+        start = block.rfind(b"\n", 0, end) + 1
+        if (text := _decode(block, start, end).rstrip()).strip():
+            found.append(text)
+        end = start - 1
+    return tuple(reversed(found))

@@ -1,0 +1,143 @@
+"""One bounded pass over a build log, and all that it says as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import BinaryIO
+
+from buildfarm.build.logs.errors import EXPLAINS_TESTS, ErrorReader, Found, Rank
+from buildfarm.build.logs.lines import LINE_LIMIT, scan
+from buildfarm.build.logs.signs import MachineReader, MirrorReader, StallReader, UnmetReader
+from buildfarm.build.logs.suites.base import Counts, FailedTest, SuiteRun, whole_runs
+from buildfarm.build.logs.suites.registry import KINDS
+from buildfarm.build.logs.summary import Summary, SummaryReader
+
+ERROR_LINES = 8
+MAX_FAILING_TESTS = 1000
+
+
+@dataclass(frozen=True)
+class FirstError:
+    """The first error of a log: its line, of what kind it is, what it says without its place, the lines around it.
+
+    ``general``: the same words from another package mean the same cause. ``extra`` are further words of the cause.
+    """
+
+    line_number: int
+    text: str
+    kind: str
+    message: str
+    general: bool = False
+    context: tuple[tuple[int, str], ...] = ()
+    extra: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogReading:
+    """What a log says: its summary, unmet dependencies, lines that name errors, signs of a failing machine
+    and of a failing mirror.
+
+    ``build_began``: the package's own build was reached; all before it is the farm's and the mirror's.
+    ``first_error`` is the cause as far as the log tells it, ``errors`` are it and those after it. ``suites`` are
+    the runs of test suites of known kinds. ``step`` is the last step that was begun (``dh_auto_test``).
+    ``stalled_minutes``: it was stopped after saying nothing for so long; 0 when it was not. ``lines``: how many.
+    """
+
+    summary: Summary | None
+    unmet: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    machine: tuple[str, ...] = ()
+    mirror: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    build_began: bool = False
+    first_error: FirstError | None = None
+    suites: tuple[SuiteRun, ...] = ()
+    step: str = ""
+    stalled_minutes: int = 0
+    lines: int = 0
+
+    @property
+    def package(self) -> str:
+        """The source package that was built; "" when the log does not say."""
+        return self.summary.values.get("Package", "") if self.summary is not None else ""
+
+    @property
+    def version(self) -> str:
+        """The source version that was built; "" when the log does not say."""
+        return self.summary.values.get("Source-Version", "") if self.summary is not None else ""
+
+    @property
+    def failing_tests(self) -> tuple[str, ...]:
+        """The tests that failed by name, each once, in the log's order; at most ``MAX_FAILING_TESTS``."""
+        return tuple(dict.fromkeys(test.name for test in failed_tests(self.suites)))[:MAX_FAILING_TESTS]
+
+    @property
+    def tests(self) -> Counts | None:
+        """What all suites counted together; None when none of a known kind was run."""
+        return reduce(add, (run.counts for run in self.suites)) if self.suites else None
+
+
+def read_build_log(file: BinaryIO) -> LogReading:
+    """Read a build log from where the file stands to its end. Any bytes will do; memory is bounded."""
+    summary, unmet, mirror = SummaryReader(), UnmetReader(), MirrorReader()
+    machine, stall = MachineReader(), StallReader()
+    errors = ErrorReader()
+    suites = [kind() for kind in KINDS]
+    scanned = scan(file, (summary, unmet, mirror, machine, stall, errors, *suites))
+    runs = whole_runs(suites)
+    first, lines = _first_error(errors, runs)
+    return LogReading(
+        summary=summary.summary(),
+        unmet=tuple(unmet.unmet),
+        errors=lines,
+        machine=machine.since(errors.step.line_number),
+        mirror=tuple(mirror.signs),
+        last=scanned.last,
+        build_began=summary.build_began,
+        first_error=first,
+        suites=runs,
+        step=errors.step.name,
+        stalled_minutes=stall.minutes,
+        lines=scanned.lines,
+    )
+
+
+def failed_tests(runs: tuple[SuiteRun, ...]) -> list[FailedTest]:
+    """The tests that failed in the log's order."""
+    return sorted((test for run in runs for test in run.failed), key=lambda test: test.line_number)
+
+
+def _first_error(errors: ErrorReader, runs: tuple[SuiteRun, ...]) -> tuple[FirstError | None, tuple[str, ...]]:
+    """The failing tests of the last step, unless something missing explains them; else the likeliest line."""
+    causes = errors.causes()
+    tests = [test for test in failed_tests(runs) if test.line_number >= errors.step.line_number]
+    missing = next((f for f in causes if f.kind in EXPLAINS_TESTS), None)
+    if tests and missing is None and _are_the_reason(errors, causes):
+        texts = tuple(test.text for test in tests[:ERROR_LINES])
+        first = tests[0]
+        return FirstError(first.line_number, first.text, "tests", first.name, False, first.context), texts
+    if missing is not None and tests:
+        causes = (missing, *(f for f in causes if f is not missing))
+    if not causes:
+        return None, ()
+    extra = tuple(sorted(set(errors.step.extra))) if "gensymbols" in causes[0].text else ()
+    return _as_first(causes[0], extra), tuple(f.text[:LINE_LIMIT] for f in causes[:ERROR_LINES])
+
+
+def _are_the_reason(errors: ErrorReader, causes: tuple[Found, ...]) -> bool:
+    """In a step that is not for tests, an error that names a cause is the better reason."""
+    return errors.step.tests or not causes or causes[0].rank is not Rank.CAUSE
+
+
+def _as_first(found: Found, extra: tuple[str, ...]) -> FirstError:
+    return FirstError(
+        found.line_number,
+        found.text,
+        found.kind,
+        found.message,
+        found.general,
+        found.context,
+        extra,
+    )
