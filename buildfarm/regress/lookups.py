@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from buildfarm.regress.verdicts import CONCLUSIVE, FAILING, PASSING, Past, Ran, 
 
 PAST_LIMIT = 400
 RESULTS_LIMIT = 200
+USUAL_OF = 9
 OWN_KINDS = ("first", "again")
 
 IS_RESULT = sa.and_(builds.c.kind.in_(OWN_KINDS), builds.c.counts, builds.c.outcome.in_(("pass", "fail")))
@@ -144,6 +146,22 @@ def last_pass(
     return build_of(row) if row is not None else None
 
 
+def last_culprit(connection: sa.Connection, rebuild: sa.Row[Any]) -> str | None:
+    """What the search for the cause of the failure that goes on has found, as it is kept."""
+    query = (
+        sa.select(rebuilds.c.culprit, rebuilds.c.verdict)
+        .where(
+            of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
+            rebuilds.c.id != rebuild.id,
+            rebuilds.c.verdict.in_(CONCLUSIVE),
+        )
+        .order_by(rebuilds.c.ended_at.desc(), rebuilds.c.id.desc())
+        .limit(1)
+    )
+    last = connection.execute(query).first()
+    return last.culprit if last is not None and last.verdict in FAILING else None
+
+
 def expected_s(connection: sa.Connection, subject: Subject) -> float | None:
     """How long a subject's build took the last time that it passed, or else failed, in seconds."""
     query = (
@@ -154,6 +172,24 @@ def expected_s(connection: sa.Connection, subject: Subject) -> float | None:
         .limit(1)
     )
     return connection.execute(query).scalar()
+
+
+def usual_build_s(connection: sa.Connection, rebuild: sa.Row[Any]) -> float | None:
+    """How long the own build of a rebuild's subject took before it, in seconds: the median of the last passes."""
+    query = (
+        sa.select(sa.func.json_extract(builds.c.report, "$.build_s"))
+        .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
+        .where(
+            of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
+            IS_RESULT,
+            builds.c.outcome == "pass",
+            rebuilds.c.night < rebuild.night,
+        )
+        .order_by(builds.c.id.desc())
+        .limit(USUAL_OF)
+    )
+    durations = connection.execute(query).scalars().all()
+    return statistics.median(durations) if durations else None
 
 
 def control_for(connection: sa.Connection, rebuild: sa.Row[Any], wanted: str) -> Build | None:

@@ -10,7 +10,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from buildfarm.job import from_plain
-from buildfarm.regress.lookups import OWN_KINDS, control_for, control_passed, last_pass, past_of, ran_of
+from buildfarm.regress.lookups import (
+    OWN_KINDS,
+    control_for,
+    control_passed,
+    last_culprit,
+    last_pass,
+    past_of,
+    ran_of,
+)
 from buildfarm.regress.model import Culprit, RebuildVerdict, Subject
 from buildfarm.regress.records import NightRules
 from buildfarm.regress.schema import builds, nights, rebuilds, workers_out
@@ -100,6 +108,9 @@ def settle(connection: sa.Connection, row: sa.Row[Any], settled: Settled, now: f
     failed = [one for one in own if one.outcome == "fail"]
     shown = failed if failed and settled.verdict in FAILING | {RebuildVerdict.FLAKY} else own or rows
     words = _search(connection, row, failed[-1]) if settled.verdict is RebuildVerdict.NEW_FAILURE else ""
+    culprit = json.dumps(asdict(Culprit(words))) if words else None
+    if settled.verdict is RebuildVerdict.STILL_FAILING and not settled.cause_changed:
+        culprit = last_culprit(connection, row)
     values = {
         "verdict": settled.verdict.value,
         "since": settled.since,
@@ -108,7 +119,7 @@ def settle(connection: sa.Connection, row: sa.Row[Any], settled: Settled, now: f
         "flaky_rate": json.dumps(settled.flaky_rate) if settled.flaky_rate else None,
         "fingerprint": settled.fingerprint,
         "decided_by": shown[-1].id if shown else row.decided_by,
-        "culprit": json.dumps(asdict(Culprit(words))) if words else None,
+        "culprit": culprit,
         "ended_at": now,
     }
     connection.execute(sa.update(rebuilds).where(rebuilds.c.id == row.id).values(**values))

@@ -27,9 +27,9 @@ class Farm:
         self.nights = open_nights(self.path, self.clock)
         return self.nights
 
-    def begin(self, *packages: str, set: str = "nightly", version: str = "1-1", **rules: Any) -> Night:
-        jobs = [job(package, set=set, version=version) for package in packages]
-        return self.nights.open_night(set, jobs, driver="farm", reason="its time", rules=NightRules(**rules))
+    def begin(self, *packages: str, of: str = "nightly", version: str = "1-1", **rules: Any) -> Night:
+        jobs = [job(package, of=of, version=version) for package in packages]
+        return self.nights.open_night(of, jobs, driver="farm", reason="its time", rules=NightRules(**rules))
 
     def step(self, worker: str = "w1", outcome: Outcome = "pass", environment: str = "", **those: Any) -> Build:
         """The build that is first in the queue is started and ends so; in the environment that it is to have."""
@@ -79,9 +79,9 @@ class Farm:
         return {one.job.package: str(one.verdict) for one in self.nights.rebuilds(night)}
 
 
-def job(package: str, *, set: str = "nightly", version: str = "1-1", extra: str = "") -> RebuildJob:
+def job(package: str, *, of: str = "nightly", version: str = "1-1", extra: str = "") -> RebuildJob:
     sources = (ExtraSources(extra, "key"),) if extra else ()
-    return RebuildJob(set, package, version, "bookworm", "amd64", (), extra=sources)
+    return RebuildJob(of, package, version, "bookworm", "amd64", (), extra=sources)
 
 
 def report(outcome: Outcome, environment: str = "e1", **those: Any) -> BuildReport:

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from buildfarm.errors import UsageError
 from buildfarm.regress.model import RebuildVerdict
 from buildfarm.regress.verdicts import AGAIN_LIMIT, FAILING, RETRY_DELAYS_S, WORKER_LIMIT
 from tests.regress.rounds import DAY_S, Farm, report
@@ -146,17 +145,6 @@ class NightsMachine(RuleBasedStateMachine):
             for one in waiting[:1]:
                 self.farm.nights.start(one, self.workers_for(one)[0])
         raise AssertionError("the night does not end")
-
-
-def test_no_night_is_begun_twice_while_it_goes_on(tmp_path: Path) -> None:
-    farm = Farm(tmp_path)
-    night = farm.begin("a")
-    try:
-        farm.begin("a")
-    except UsageError as error:
-        assert f"night {night.number} " in error.brief
-    else:
-        raise AssertionError("a second night was begun")
 
 
 TestNights = NightsMachine.TestCase
