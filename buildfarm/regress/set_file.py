@@ -109,7 +109,7 @@ def check_extra_sources(text: str) -> str:
             raise RuleError(f"a repository has no {missing.replace('uris', 'URIs').capitalize()}", example)
         if {"signed-by", "trusted"} & one.keys():
             raise RuleError(
-                "Signed-By and Trusted are not taken here", "Name the file of keys beside it, as key:."
+                "the fields Signed-By and Trusted are not taken here", "Name the file of keys beside it, as key:."
             )
         if strange := next((name for name in one if name not in EXTRA_FIELDS), None):
             raise RuleError(f"the field {strange!r} is not taken here", suggest(strange, EXTRA_FIELDS, "fields"))
