@@ -92,7 +92,7 @@ def _keyring_of(signed_by: str, uri: str, trusted_keys: Path) -> bytes:
     """The keys that must have signed what is at ``uri``; without Signed-By those that apt trusts for all."""
     if "BEGIN PGP PUBLIC KEY BLOCK" in signed_by:
         # deb822 has one blank before each line, and a dot for an empty one.
-        lines = [line.strip() for line in signed_by.splitlines()]
+        lines = [line.strip() for line in signed_by.strip().splitlines()]
         return "".join(f"{'' if line == '.' else line}\n" for line in lines).encode()
     words = signed_by.replace(",", " ").split()
     if strange := [word for word in words if not word.startswith("/")]:

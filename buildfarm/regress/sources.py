@@ -192,7 +192,7 @@ def _job(
         shelf.series,
         architecture,
         files,
-        arch_all and builds_on(one.architectures, "all", arch_all=True),
+        arch_all and "all" in one.architectures,
         (*wanted.extra, *shelf.extra),
         wanted.limits,
         wanted.options,
