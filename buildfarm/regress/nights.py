@@ -173,6 +173,14 @@ class Nights(Record):
         with self._writing() as connection:
             connection.execute(sa.update(nights).where(nights.c.number == night.number).values(told=True))
 
+    def note_told(self, night: Night, way: str) -> Night:
+        """Note that a night's news were told by a way (mail, webhook), for who goes on after a kill."""
+        with self._writing() as connection:
+            told_by = {*_night(connection, night.number).told_by, way}
+            this = nights.c.number == night.number
+            connection.execute(sa.update(nights).where(this).values(told_by=json.dumps(sorted(told_by))))
+            return _night(connection, night.number)
+
     def cancel(self, night: Night) -> Night:
         """End a night at once: what has no verdict yet gets none on its package, and nothing is told.
 

@@ -37,7 +37,10 @@ class NightRules:
 
 @dataclass(frozen=True)
 class Night:
-    """One round over a set. ``driver`` is who builds it, the farm or a command here; times are epoch seconds."""
+    """One round over a set. ``driver`` is who builds it, the farm or a command here; times are epoch seconds.
+
+    ``told``: nothing of it is left to tell; ``told_by`` are the ways by which its news were told so far.
+    """
 
     number: int
     set: str
@@ -46,6 +49,7 @@ class Night:
     started_at: float
     ended_at: float | None
     told: bool
+    told_by: tuple[str, ...]
     settings: NightRules
 
 
@@ -137,7 +141,17 @@ def variant_of(job: RebuildJob) -> str:
 def night_of(row: sa.Row[Any]) -> Night:
     """The night of a row of ``nights``."""
     rules = from_plain(NightRules, json.loads(row.rules))
-    return Night(row.number, row.set, row.driver, row.reason, row.started_at, row.ended_at, row.told, rules)
+    return Night(
+        number=row.number,
+        set=row.set,
+        driver=row.driver,
+        reason=row.reason,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        told=row.told,
+        told_by=tuple(json.loads(row.told_by)),
+        settings=rules,
+    )
 
 
 def rebuild_of(row: sa.Row[Any]) -> Rebuild:

@@ -20,7 +20,9 @@ FORMS: tuple[Form, ...] = ("table", "json", "junit")
 JSON_SCHEMA = 1
 TESTS_SHOWN = 20
 UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(  # what would move a terminal's cursor or turn its text around, and what UTF-8 does not have
+    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 STYLES = {  # of ANSI terminals
     RebuildVerdict.NEW_FAILURE: "1;31",
@@ -123,7 +125,7 @@ def tests_words(tests: TestCounts | None) -> str:
 
 def as_json_text(report: Report) -> str:
     """The report as JSON."""
-    return json.dumps(as_json(report), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(as_json(report), indent=2) + "\n"
 
 
 def as_json(report: Report) -> dict[str, Any]:

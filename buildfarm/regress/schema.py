@@ -29,6 +29,7 @@ nights = Table(
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),
     Column("told", Boolean, nullable=False, default=False),
+    Column("told_by", Text, nullable=False, default="[]"),
     Column("rules", Text, nullable=False),
     Index("nights_open", "ended_at", "set"),
     sqlite_autoincrement=True,

@@ -1,4 +1,4 @@
-"""Mail to uploaders about what became of their uploads, by SMTP: in a thread of its own, and never in the way."""
+"""Mail by SMTP; that to uploaders about their uploads goes in a thread of its own, and is never in the way."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import smtplib
 import ssl
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid, parseaddr
 
@@ -29,7 +29,7 @@ class SMTP:
     sender: str
     starttls: bool = False
     user: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
 
 
 class Mailer:
@@ -80,18 +80,24 @@ class Mailer:
     def _run(self) -> None:
         while (message := self._waiting.get()) is not None:
             try:
-                self._send(message)
+                send_mail(self._smtp, message)
             except (OSError, smtplib.SMTPException) as error:
                 server = f"{self._smtp.host}:{self._smtp.port}"
                 self._say(f"cannot send mail to {message['To']} by {server}: {error}")
 
-    def _send(self, message: EmailMessage) -> None:
-        with smtplib.SMTP(self._smtp.host, self._smtp.port, timeout=TIMEOUT_S) as server:
-            if self._smtp.starttls:
-                server.starttls(context=ssl.create_default_context())
-            if self._smtp.user:
-                server.login(self._smtp.user, self._smtp.password)
-            server.send_message(message)
+
+def send_mail(smtp: SMTP, message: EmailMessage) -> Mapping[str, str]:
+    """Give a mail to the server; returns why it took it not for some of those it is for.
+
+    Raises OSError and smtplib.SMTPException when it took it for nobody.
+    """
+    with smtplib.SMTP(smtp.host, smtp.port, timeout=TIMEOUT_S) as server:
+        if smtp.starttls:
+            server.starttls(context=ssl.create_default_context())
+        if smtp.user:
+            server.login(smtp.user, smtp.password)
+        refused = server.send_message(message)
+    return {who: f"{code} {said.decode(errors='replace')}" for who, (code, said) in refused.items()}
 
 
 def write_mail(notice: Notice, sender: str) -> EmailMessage:

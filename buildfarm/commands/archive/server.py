@@ -56,18 +56,10 @@ def serve(archive: LocalArchive, settings: Settings, _args: argparse.Namespace) 
 
 def _mailer(settings: Settings) -> Mailer | None:
     """Who tells uploaders what became of their uploads, where mail is set up."""
-    from ppa_tools.archives.mail import SMTP, Mailer
+    from buildfarm.mail import smtp_of
+    from ppa_tools.archives.mail import Mailer
 
-    mail = settings.mail
-    if not mail.host:
+    smtp = smtp_of(settings)
+    if smtp is None:
         return None
-    password = ""
-    if mail.password_file:
-        try:
-            password = (settings.root / mail.password_file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise UsageError(
-                f"cannot read it: {error.strerror}", where=f"mail.password_file = {mail.password_file!r}"
-            ) from error
-    smtp = SMTP(mail.host, mail.port, mail.sender, mail.starttls, mail.user, password)
     return Mailer(smtp, lambda line: print(line, file=sys.stderr, flush=True))
