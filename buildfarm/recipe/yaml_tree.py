@@ -232,7 +232,11 @@ class _Reader:
         if node is None:
             inside = event.anchor in self._anchors
             message = "contains itself" if inside else "is not defined before this line"
-            raise fault_at(place, f"the alias *{event.anchor} {message}", "Write the value in full.")
+            raise fault_at(
+                place,
+                f"the alias *{event.anchor} {message}",
+                "Write the value in full; a text that begins with * stands in quotes.",
+            )
         self._take(self._sizes[event.anchor], place)
         return node
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -28,11 +28,13 @@ from buildfarm.settings import Settings
 from ppa_tools.address import parse_address
 from ppa_tools.apt.indexes import Reader
 from ppa_tools.apt.relations import Relation, parse_relations
+from ppa_tools.apt.repositories import Repository
 from ppa_tools.apt.stanzas import IndexDamaged, SourcePackage
 
 WILDCARDS = frozenset("*?[")
 NAME_AROUND = "a-z0-9+.-"
 READERS = 4
+ANY_MAIN_ARCHITECTURE = "amd64"
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,20 @@ def select(
             shelves[series] = _read_shelf(wanted, series, settings, reader, host)
         except FarmError as error:
             troubles[series] = error
+    reader.fetcher.forget_unused()
     if not shelves and troubles:
         raise next(iter(troubles.values()))
     return choose(wanted, shelves, troubles)
 
 
 def _read_shelf(wanted: PackageSet, series: str, settings: Settings, reader: Reader, host: HostApt) -> Shelf:
-    sources = find_sources(series, wanted.architectures[0], settings.series.get(series), host)
-    repositories = repositories_of(sources)
-    with ThreadPoolExecutor(READERS) as pool:
-        held = [one for some in pool.map(functools.partial(read_sources, reader), repositories) for one in some]
+    given = settings.series.get(series)
+    repositories = repositories_of(find_sources(series, wanted.architectures[0], given, host))
+    held = _read_all(reader, repositories)
+    if not held and (given is None or not given.apt_sources.strip()):
+        # A mirror may leave sources out, as Ubuntu's of ports does: its distribution's own has them.
+        standard = find_sources(series, ANY_MAIN_ARCHITECTURE, None, HostApt("", {}))
+        held = _read_all(reader, repositories_of(standard))
     if not held:
         names = ", ".join(map(str, repositories))
         raise UsageError(
@@ -126,6 +132,11 @@ def _read_shelf(wanted: PackageSet, series: str, settings: Settings, reader: Rea
     own, of_ppa = newest(held), newest(held_by_ppa)
     hidden = {one.source.source for one in held if one.source.extra} - own.keys() - of_ppa.keys()
     return Shelf(series, own, of_ppa, frozenset(hidden), (ppa.extra,) if ppa else ())
+
+
+def _read_all(reader: Reader, repositories: Sequence[Repository]) -> list[Found]:
+    with ThreadPoolExecutor(READERS) as pool:
+        return [one for some in pool.map(functools.partial(read_sources, reader), repositories) for one in some]
 
 
 def choose(

@@ -413,6 +413,14 @@ def test_a_pattern_chooses_among_what_there_is(names: list[str], pattern: str) -
 
 
 @pytest.mark.slow
+def test_a_host_whose_mirror_has_no_sources_reads_its_distributions(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.suite("bookworm")
+    host = HostApt("bookworm", {"/etc/apt/sources.list.d/own.sources": mirror.text()})
+    (job,) = select(ad_hoc_set(["hello"], ["bookworm"], ["amd64"]), farm(tmp_path), host=host).jobs
+    assert job.files[0].url.startswith("http://deb.debian.org/debian/pool/")
+
+
+@pytest.mark.slow
 def test_the_founding_five_are_found_on_the_real_mirror(tmp_path: Path) -> None:
     settings = Settings(tmp_path, tmp_path / "home", tmp_path / "recipes")
     five = ["libvirt", "postgresql-15", "mariadb", "openldap", "php8.2"]
