@@ -12,7 +12,8 @@ from pathlib import Path
 from buildfarm import __version__
 from buildfarm.errors import FarmError, FarmTrouble, UsageError
 
-# name -> one line for --help; the module is buildfarm.commands.<name>, with configure(parser) and run(args).
+# name -> one line for --help; the module is buildfarm.commands.<name>, with configure(parser) and run(args), and
+# where a word may be left out with arrange(words) -> words.
 COMMANDS = {
     "check": "read every recipe and say what is wrong, with file, line and column",
     "recipe": "show a recipe as the farm understands it, and where each value comes from",
@@ -29,6 +30,7 @@ COMMANDS = {
     "worker": "be a latent worker, on the machine that its master started for it",
     "archive": "PPAs of the embedded archive: create, list, show, serve",
     "root": "root file systems for clean builds: make, list, remove",
+    "rebuild": "rebuild packages that nobody touched, and see what broke",
     "vm": "machines that packages are tried in, and their images",
     "demo": "make the demonstration trunks and follow a commit to an installed package",
 }
@@ -36,7 +38,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage or input, 3 farm trouble."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _arrange(list(sys.argv[1:] if argv is None else argv))
     parser = _parser(words)
     args = parser.parse_args(words)
     if args.command is None:
@@ -73,6 +75,16 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         if name == wanted:
             importlib.import_module(f"buildfarm.commands.{name}").configure(sub)
     return parser
+
+
+def _arrange(words: list[str]) -> list[str]:
+    """The words with those that the command's own module puts in."""
+    wanted = _command_in(words)
+    if wanted not in COMMANDS:
+        return words
+    arrange = getattr(importlib.import_module(f"buildfarm.commands.{wanted}"), "arrange", None)
+    at = words.index(wanted) + 1
+    return words if arrange is None else [*words[:at], *arrange(words[at:])]
 
 
 def _command_in(words: Sequence[str]) -> str | None:

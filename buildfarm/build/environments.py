@@ -96,9 +96,10 @@ def use_layers(
             if not wanted and not today:
                 yield base
                 return
-            lists = stack.enter_context(open_lists(base.directories, base.key, root, extra, cache, log))
             try:
-                made = _install_todays(stack, root, base, lists, wanted, cache, log)
+                # Only until it is resolved: a build may take hours, and the indexes are made anew meanwhile.
+                with open_lists(base.directories, base.key, root, extra, cache, log) as lists:
+                    made = _install_todays(stack, root, base, lists, wanted, cache, log)
             except Missing:
                 if not left:
                     raise

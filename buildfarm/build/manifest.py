@@ -14,6 +14,7 @@ from typing import Any
 
 from buildfarm.build.debs import Deb
 from buildfarm.files import read_json, write_json
+from ppa_tools.apt.relations import Clause, Relation, parse_relations
 
 MANIFEST_SCHEMA = 1
 FIELDS = (
@@ -63,6 +64,29 @@ class EnvironmentPackage:
     def deb(self) -> Deb:
         """Its file."""
         return Deb(self.name, self.version, self.architecture, self.url, self.size_bytes, self.sha256)
+
+    @property
+    def source_name(self) -> str:
+        """The source it was built from: its own name where none is told, as in control fields."""
+        return self.source or self.name
+
+    @property
+    def wants(self) -> tuple[Clause, ...]:
+        """The clauses of Pre-Depends and Depends."""
+        return (*parse_relations(self.pre_depends), *parse_relations(self.depends))
+
+    @property
+    def shuns(self) -> tuple[tuple[str, Relation], ...]:
+        """What it does not go with, with the field that says so."""
+        return tuple(
+            (field, relation)
+            for field, text in (("Conflicts", self.conflicts), ("Breaks", self.breaks))
+            for clause in parse_relations(text)
+            for relation in clause
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 @dataclass(frozen=True)

@@ -203,6 +203,8 @@ def _update(
         names = sorted(one.name for one in extra)
         key = hashlib.sha256(json.dumps([LISTS_VERSION, base_key, names, told]).encode()).hexdigest()
         remove_owned_tree(making / "work")
+        if (directory / key / "layer.json").is_file():  # in use, perhaps for hours: nobody waits for that
+            return key
         with locked(directory / f"{key}.lock"):
             if not (directory / key / "layer.json").is_file():
                 say(log, f"the archives of {root.series} have changed: new indexes")

@@ -12,55 +12,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from buildfarm.build.manifest import EnvironmentPackage
 from buildfarm.regress.model import Suspect
 from ppa_tools.apt.relations import Clause, Relation, parse_relations
 
 ALL = "all"
-
-
-@dataclass(frozen=True)
-class EnvironmentPackage:
-    """A binary package of an environment; relations are as its control fields have them, "" where there are none.
-
-    ``sha256`` is of its .deb, "" when nobody knows; then the version alone tells whether it changed.
-    """
-
-    name: str
-    version: str
-    architecture: str
-    source: str = ""
-    source_version: str = ""
-    sha256: str = ""
-    size_bytes: int = 0
-    depends: str = ""
-    pre_depends: str = ""
-    provides: str = ""
-    conflicts: str = ""
-    breaks: str = ""
-    multi_arch: str = ""
-
-    @property
-    def source_name(self) -> str:
-        """The source it was built from: its own name where none is told, as in control fields."""
-        return self.source or self.name
-
-    @property
-    def wants(self) -> tuple[Clause, ...]:
-        """The clauses of Pre-Depends and Depends."""
-        return (*parse_relations(self.pre_depends), *parse_relations(self.depends))
-
-    @property
-    def shuns(self) -> tuple[tuple[str, Relation], ...]:
-        """What it does not go with, with the field that says so."""
-        return tuple(
-            (field, relation)
-            for field, text in (("Conflicts", self.conflicts), ("Breaks", self.breaks))
-            for clause in parse_relations(text)
-            for relation in clause
-        )
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}"
 
 
 @dataclass(frozen=True)

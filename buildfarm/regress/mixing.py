@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from buildfarm.regress.environment_diff import EnvironmentDiff, EnvironmentPackage, Offers
+from buildfarm.build.manifest import EnvironmentPackage
+from buildfarm.regress.environment_diff import EnvironmentDiff, Offers
 from ppa_tools.apt.relations import clause_text
 
 Presence = frozenset[tuple[str, bool]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from buildfarm.regress.environment_diff import EnvironmentPackage, compare, suspect_text
+from buildfarm.build.manifest import EnvironmentPackage
+from buildfarm.regress.environment_diff import compare, suspect_text
 from buildfarm.regress.model import Suspect
 
 

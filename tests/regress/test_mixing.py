@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from buildfarm.build.manifest import EnvironmentPackage
 from buildfarm.regress.culprit import Case, find_culprit
-from buildfarm.regress.environment_diff import EnvironmentPackage, compare
+from buildfarm.regress.environment_diff import compare
 from buildfarm.regress.mixing import Mixing
 from ppa_tools.apt.relations import parse_relations
 

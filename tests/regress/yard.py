@@ -46,7 +46,7 @@ from typing import BinaryIO
 
 from buildfarm.build.apt_sources import find_sources, read_host
 from buildfarm.build.bootstrap import native_architecture
-from buildfarm.regress.environment_diff import EnvironmentPackage
+from buildfarm.build.manifest import EnvironmentPackage
 from buildfarm.regress.model import BuildLimits, ExtraSources, RebuildJob, SourceFile
 from ppa_tools import openpgp
 

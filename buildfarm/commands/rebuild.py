@@ -1,0 +1,272 @@
+"""``buildfarm rebuild``: rebuild packages that nobody touched, and see what broke."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from buildfarm.errors import UsageError
+from buildfarm.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from buildfarm.regress.model import BuildReport
+    from buildfarm.regress.nights import Nights
+    from buildfarm.regress.package_set import PackageSet
+    from buildfarm.regress.records import Build, Night, Rebuild
+    from buildfarm.regress.verdicts import Settled
+
+EXIT_STATUS = {"pass": 0, "fail": 1, "error": 3, "dependency-wait": 4}
+ACTIONS = ("now", "report", "cancel", "label", "workers", "build")
+
+
+def arrange(words: Sequence[str]) -> list[str]:
+    """``buildfarm rebuild hello`` is short for ``buildfarm rebuild now hello``."""
+    first = next((word for word in words if not word.startswith("-")), "")
+    helping = not words or (not first and words[0] in ("-h", "--help"))
+    return list(words) if first in ACTIONS or helping else ["now", *words]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments; every action says by ``act`` which function does it."""
+    parser.usage = "buildfarm rebuild SET|PACKAGE... [options]\n       buildfarm rebuild ACTION ..."
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _configure_now(actions.add_parser("now", help="rebuild a set or packages now (the word may be left out)"))
+    report = actions.add_parser("report", help="what rebuilds came to")
+    report.add_argument(
+        "--since", default="1d", metavar="WHEN", help="a date, 7d, 12h, or a night's number (default 1d)"
+    )
+    report.add_argument("--set", default="", metavar="SET", help="of this set alone")
+    report.add_argument("--format", choices=("table", "json", "junit"), default="table")
+    report.set_defaults(act=_report)
+    cancel = actions.add_parser("cancel", help="end a night: what has no verdict yet gets none")
+    cancel.add_argument("night", type=int, metavar="NIGHT")
+    cancel.set_defaults(act=_cancel)
+    label = actions.add_parser("label", help="say what is known of a cause; later failures carry it, too")
+    label.add_argument("fingerprint", help="as reports and pages show it")
+    label.add_argument("text", help="a note for people; an empty one removes the label")
+    label.add_argument("--url", default="", help="the address of a bug report")
+    label.set_defaults(act=_label)
+    workers = actions.add_parser("workers", help="the workers that were taken out of service, and why")
+    workers.add_argument("--put-back", metavar="NAME", help="let a worker build again")
+    workers.set_defaults(act=_workers)
+    build = actions.add_parser("build", help="do one build, as workers are asked to")
+    build.add_argument("--number", type=int, required=True, metavar="N", help="the build's number")
+    build.add_argument("--order", required=True, metavar="FILE", help="what to build, JSON; - is standard input")
+    build.set_defaults(act=_build)
+
+
+def _configure_now(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", nargs="+", metavar="SET|PACKAGE", help="a set of regression.yaml, or source packages"
+    )
+    parser.add_argument("--series", action="append", default=[], metavar="S", help="only this series (repeatable)")
+    parser.add_argument("--architecture", action="append", default=[], metavar="A", help="only this architecture")
+    parser.add_argument("--here", action="store_true", help="on this machine, also where the farm runs")
+    parser.add_argument("--no-confirm", action="store_true", help="believe a failure at once")
+    parser.add_argument("--no-culprit", action="store_true", help="do not search for a new failure's cause")
+    parser.add_argument("--timeout", default="", metavar="TIME", help="for each build: 90m, 4h")
+    parser.add_argument("--watch", action="store_true", help="show the builds' logs")
+    parser.epilog = (
+        "A night that was interrupted goes on where it stopped. Exit status: 0 all pass, 1 a package fails, "
+        "2 wrong usage, 3 trouble of the farm, 4 dependencies are missing."
+    )
+    parser.set_defaults(act=_now)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked."""
+    status: int = args.act(args, load_settings())
+    return status
+
+
+def _nights(settings: Settings) -> Nights:
+    from buildfarm.regress.nights import open_nights
+    from buildfarm.regress.places import places_of
+
+    return open_nights(places_of(settings).history_file)
+
+
+# Doing
+
+
+def _now(args: argparse.Namespace, settings: Settings) -> int:
+    from buildfarm.parts import living
+    from buildfarm.regress.local import alone_here
+
+    nights = _nights(settings)
+    if living(settings, "master") is not None and not args.here:
+        night = open_now(args, nights, settings, "farm")
+        print(f"night {night.number} of {night.set} is the farm's now: {settings.web_url}")
+        print(f"`buildfarm rebuild report --since {night.number}` tells how it goes")
+        return 0
+    with alone_here(settings):
+        return _night_here(open_now(args, nights, settings, "here"), nights, settings, watch=args.watch)
+
+
+def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, driver: str) -> Night:
+    """The night that is asked for: one of this set that goes on here, or a new one."""
+    from buildfarm.regress.records import NightRules
+    from buildfarm.regress.sources import select
+
+    wanted = chosen_set(args, settings)
+    for night in nights.open_nights_of("here"):
+        if driver == "here" and night.set == wanted.name:
+            print(f"night {night.number} of {night.set} goes on where it stopped", flush=True)
+            return night
+    selection = select(wanted, settings)
+    for left in selection.left_out:
+        print(f"left out: {left}", file=sys.stderr, flush=True)
+    rules = NightRules(
+        control=wanted.control,
+        confirm=wanted.confirm,
+        culprit=wanted.culprit,
+        culprit_builds=wanted.culprit_builds,
+        culprit_s=wanted.culprit_s,
+        priority=wanted.priority,
+        tell=wanted.tell,
+    )
+    night = nights.open_night(
+        wanted.name,
+        selection.require_jobs(),
+        driver=driver,  # type: ignore[arg-type]
+        reason="by hand",
+        rules=rules,
+    )
+    print(f"night {night.number} of {night.set}: {len(selection.jobs)} to rebuild", flush=True)
+    return night
+
+
+def chosen_set(args: argparse.Namespace, settings: Settings) -> PackageSet:
+    """The set that the command line names, or one made of the packages that it names."""
+    from buildfarm.build.apt_sources import read_host
+    from buildfarm.build.bootstrap import native_architecture
+    from buildfarm.recipe.loading import SETS_FILE, Defaults
+    from buildfarm.regress.sets import ad_hoc_set, load_sets
+    from buildfarm.regress.units import parse_duration
+
+    defaults = Defaults((read_host().codename,), (native_architecture(),))
+    book = load_sets(settings.recipes / SETS_FILE, defaults)
+    named = book.sets.get(args.what[0]) if len(args.what) == 1 else None
+    if named is None:
+        chosen = ad_hoc_set(args.what, args.series or defaults.series, args.architecture or defaults.architectures)
+        chosen = replace(chosen, tell=False)
+    else:
+        chosen = replace(
+            named,
+            series=tuple(args.series) or named.series,
+            architectures=tuple(args.architecture) or named.architectures,
+        )
+    if args.no_confirm:
+        chosen = replace(chosen, confirm=False)
+    if args.no_culprit:
+        chosen = replace(chosen, culprit=False)
+    if args.timeout:
+        try:
+            chosen = replace(chosen, limits=replace(chosen.limits, timeout_s=parse_duration(args.timeout)))
+        except ValueError as error:
+            raise UsageError(str(error), where="--timeout") from error
+    return chosen
+
+
+def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool) -> int:
+    from buildfarm.regress.local import Telling, run_night
+
+    def begins(build: Build) -> None:
+        kind = {"first": "", "again": ", again, to be sure", "control": ", to try this machine"}
+        what = kind.get(build.kind, ", searching for the cause")
+        print(f"  #{build.id} {build.job.subject} {build.job.version}{what}", flush=True)
+
+    def ended(build: Build, report: BuildReport) -> None:
+        took = f"{report.total_s:.0f} s, {report.build_s:.0f} s of them its own build"
+        print(f"  #{build.id} {report.outcome}: {report.reason} ({took})", flush=True)
+
+    def settled(rebuild: Rebuild, verdict: Settled) -> None:
+        print(f"{verdict.verdict}: {rebuild.subject}: {verdict.reason}", flush=True)
+
+    ended_night = run_night(night, nights, settings, Telling(begins, ended, settled), watch=watch)
+    rebuilds = nights.rebuilds(ended_night)
+    print(f"night {ended_night.number} has ended: `buildfarm rebuild report --since {ended_night.number}`")
+    return exit_status(rebuilds)
+
+
+def exit_status(rebuilds: Sequence[Rebuild]) -> int:
+    """What a night came to: the worst of its verdicts."""
+    from buildfarm.regress.model import RebuildVerdict
+
+    verdicts = {one.verdict for one in rebuilds}
+    for verdict, status in (
+        (RebuildVerdict.NEW_FAILURE, 1),
+        (RebuildVerdict.STILL_FAILING, 1),
+        (RebuildVerdict.INFRASTRUCTURE, 3),
+        (RebuildVerdict.DEPENDENCY_WAIT, 4),
+    ):
+        if verdict in verdicts:
+            return status
+    return 0
+
+
+def _build(args: argparse.Namespace, settings: Settings) -> int:
+    from buildfarm.process import adopt_descendants, kill_descendants
+    from buildfarm.regress.bisecting import carry_out
+    from buildfarm.regress.orders import BuildOrder
+    from buildfarm.regress.places import places_of
+
+    try:
+        text = sys.stdin.read() if args.order == "-" else Path(args.order).read_text(encoding="utf-8")
+        order = BuildOrder.from_json(json.loads(text))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the order cannot be used: {error}", where=args.order) from error
+    adopt_descendants()
+    try:
+        report = carry_out(order, places_of(settings).build(args.number), settings, sys.stdout.buffer)
+    finally:
+        kill_descendants()
+    return EXIT_STATUS[report.outcome]
+
+
+# Looking
+
+
+def _report(args: argparse.Namespace, settings: Settings) -> int:
+    from buildfarm.regress.report import make_report, render
+
+    report = make_report(_nights(settings), args.since, args.set)
+    print(render(report, args.format))
+    return 0
+
+
+def _cancel(args: argparse.Namespace, settings: Settings) -> int:
+    nights = _nights(settings)
+    night = nights.night(args.night)
+    if night is None:
+        raise UsageError(f"there is no night {args.night}", resolution="`buildfarm rebuild report` names them.")
+    nights.cancel(night)
+    print(f"night {night.number} of {night.set} has ended")
+    return 0
+
+
+def _label(args: argparse.Namespace, settings: Settings) -> int:
+    _nights(settings).set_label(args.fingerprint, args.text, args.url)
+    print(f"{args.fingerprint}: {args.text or 'no label any more'}")
+    return 0
+
+
+def _workers(args: argparse.Namespace, settings: Settings) -> int:
+    nights = _nights(settings)
+    if args.put_back:
+        if args.put_back not in nights.workers_out():
+            raise UsageError(f"{args.put_back!r} is not out of service")
+        nights.put_back(args.put_back)
+        print(f"{args.put_back} may build again")
+        return 0
+    out = nights.workers_out()
+    for name, (reason, _since) in sorted(out.items()):
+        print(f"{name}: {reason}")
+    if not out:
+        print("no worker is out of service")
+    return 0

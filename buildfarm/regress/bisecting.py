@@ -1,0 +1,146 @@
+"""The search for a failure's cause, done: environments mixed of two, each put up and built in.
+
+probes.jsonl    what was built so far, a line a build: an interrupted search goes on after it
+probe-N/        each build's own directory: order, report, log
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from buildfarm.build.manifest import Manifest
+from buildfarm.errors import FarmError
+from buildfarm.files import write_json
+from buildfarm.regress.culprit import Case, find_culprit
+from buildfarm.regress.environment_diff import compare, suspect_text
+from buildfarm.regress.mixing import Mixing
+from buildfarm.regress.model import BuildReport, Culprit
+from buildfarm.regress.one_build import ORDER, REPORT, read_report, run_build
+from buildfarm.regress.orders import BuildOrder, CulpritOrder
+from buildfarm.regress.places import places_of
+from buildfarm.regress.probing import Earlier, Probed, Result, SearchLimits
+from buildfarm.settings import Settings
+
+PROBES = "probes.jsonl"
+
+
+def carry_out(
+    order: BuildOrder, directory: Path, settings: Settings, watcher: BinaryIO | None = None
+) -> BuildReport:
+    """Do what a worker is asked for, a build or a search, in ``directory``; never raises FarmError."""
+    if order.culprit is None:
+        return run_build(order, directory, settings, watcher)
+    return search(order, order.culprit, directory, settings, watcher)
+
+
+def search(
+    order: BuildOrder, culprit: CulpritOrder, directory: Path, settings: Settings, watcher: BinaryIO | None = None
+) -> BuildReport:
+    """Search for the cause of a failure; the report's ``culprit`` says what was found."""
+    if (kept := read_report(directory)) is not None:
+        return kept
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / ORDER, order.to_json())
+    began = time.monotonic()
+    try:
+        found = _search(order, culprit, directory, settings, watcher)
+        report = BuildReport("pass", found.words, environment=order.environment, culprit=found)
+    except FarmError as error:
+        report = BuildReport("error", error.brief, details=error.details)
+    report = replace(report, total_s=round(time.monotonic() - began, 3))
+    write_json(directory / REPORT, report.to_json())
+    return report
+
+
+def _search(
+    order: BuildOrder, culprit: CulpritOrder, directory: Path, settings: Settings, watcher: BinaryIO | None
+) -> Culprit:
+    places = places_of(settings)
+    before, after = places.manifest(culprit.before), places.manifest(order.environment)
+    mixing = Mixing(compare(before.packages, after.packages))
+    case = Case(order.job.package, mixing.suspects, mixing.ties, culprit.since, culprit.passed)
+    known = tuple(read_probes(directory / PROBES))
+    _tell(watcher, f"{len(mixing.suspects)} sources differ between the environments of {culprit.passed} and now")
+    for one in mixing.suspects:
+        _tell(watcher, f"  {suspect_text(one)}")
+
+    def probe(earlier: Earlier) -> Result:
+        number = len(tuple(read_probes(directory / PROBES))) + 1
+        began = time.monotonic()
+        result = _probe(order, culprit, mixing, earlier, directory / f"probe-{number}", settings, watcher)
+        duration_s = time.monotonic() - began
+        with (directory / PROBES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"earlier": sorted(earlier), "result": result, "duration_s": duration_s}) + "\n")
+        _tell(watcher, f"build {number}, with {_words(earlier, len(mixing.suspects))} taken back: {result}")
+        return result
+
+    limits = SearchLimits(culprit.builds, culprit.duration_s)
+    found = find_culprit(case, probe, known=known, limits=limits, clock=time.monotonic)
+    if not found.suspects and culprit.passed_version != order.job.version:
+        words = (
+            f"; what passed was {order.job.package} {culprit.passed_version}, what fails is {order.job.version}"
+        )
+        found = replace(found, words=found.words + words)
+    _tell(watcher, found.words)
+    return found
+
+
+def _probe(
+    order: BuildOrder,
+    culprit: CulpritOrder,
+    mixing: Mixing,
+    earlier: Earlier,
+    directory: Path,
+    settings: Settings,
+    watcher: BinaryIO | None,
+) -> Result:
+    mix = mixing.mix(earlier)
+    if not mix.is_consistent:
+        return "unresolved"
+    manifest = Manifest(order.job.series, order.job.architecture, tuple(sorted(mix.packages)))
+    places = places_of(settings)
+    manifest.write(places.manifest_path(manifest.id))
+    report = run_build(replace(order, environment=manifest.id, culprit=None), directory, settings, watcher)
+    _drop_products(directory, report)
+    if report.outcome == "fail" and report.fingerprint != culprit.fingerprint:
+        return "unresolved"
+    results: dict[str, Result] = {"pass": "pass", "fail": "fail"}
+    return results.get(report.outcome, "unresolved")
+
+
+def _drop_products(directory: Path, report: BuildReport) -> None:
+    """What a build of the search made is of no use to anybody."""
+    for name in report.artifacts:
+        if not name.endswith((".buildinfo", ".changes")):
+            (directory / name).unlink(missing_ok=True)
+
+
+def read_probes(path: Path) -> Iterator[Probed]:
+    """The builds of a search so far; a line that a kill cut off is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            data = json.loads(line)
+            yield Probed(frozenset(data["earlier"]), data["result"], float(data["duration_s"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+
+
+def _words(earlier: Earlier, of: int) -> str:
+    if len(earlier) == of:
+        return "all"
+    return ", ".join(sorted(earlier)) if len(earlier) <= 5 else f"{len(earlier)} of {of}"
+
+
+def _tell(watcher: BinaryIO | None, line: str) -> None:
+    if watcher is not None:
+        watcher.write(f"{line}\n".encode())
+        watcher.flush()

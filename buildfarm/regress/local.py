@@ -1,0 +1,121 @@
+"""A night on this machine, without Buildbot: its builds one after another, each in a process of its own.
+
+What a killed command left is taken up by the next one: a build that was under way is started again, and one that
+had left its report is not done twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildfarm.errors import FarmError, UsageError
+from buildfarm.regress.model import BuildReport
+from buildfarm.regress.nights import Nights
+from buildfarm.regress.one_build import read_report
+from buildfarm.regress.orders import order_for
+from buildfarm.regress.places import Places, places_of
+from buildfarm.regress.records import Build, Driver, Night, Rebuild
+from buildfarm.regress.verdicts import Settled
+from buildfarm.settings import HOME_VARIABLE, ROOT_VARIABLE, Settings
+from buildfarm.trunk.location import reaching_environment
+
+HERE: Driver = "here"
+WAIT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Who is told how a night goes: when a build begins, when it has ended, when a rebuild has its verdict."""
+
+    begins: Callable[[Build], None]
+    ended: Callable[[Build, BuildReport], None]
+    settled: Callable[[Rebuild, Settled], None]
+
+
+@contextlib.contextmanager
+def alone_here(settings: Settings) -> Iterator[None]:
+    """Be the only command that builds nights here; raises UsageError while another one does."""
+    path = places_of(settings).root / "here.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                "another `buildfarm rebuild` is building here",
+                resolution="Wait until it has ended; `buildfarm rebuild report` tells how far it is.",
+            ) from error
+        yield
+
+
+def run_night(night: Night, nights: Nights, settings: Settings, telling: Telling, *, watch: bool = False) -> Night:
+    """Build what a night still wants, and return it as it ended. To be called ``alone_here``.
+
+    ``watch``: the builds' logs are shown as they grow.
+    """
+    places = places_of(settings)
+    for _, _, build in nights.submitted(HERE):
+        nights.return_to_queue(build)
+    while True:
+        due = nights.due(HERE, night)
+        if due:
+            _do(*due[0], nights, settings, places, telling, watch=watch)
+            continue
+        nights.end_nights()
+        current = nights.night(night.number)
+        assert current is not None, night.number
+        if current.ended_at is not None:
+            return current
+        next_at = nights.next_due_at(HERE)
+        time.sleep(WAIT_S if next_at is None else max(0.1, min(WAIT_S, next_at - time.time())))
+
+
+def _do(
+    night: Night,
+    rebuild: Rebuild,
+    build: Build,
+    nights: Nights,
+    settings: Settings,
+    places: Places,
+    telling: Telling,
+    *,
+    watch: bool,
+) -> None:
+    started = nights.start(build, HERE)
+    telling.begins(started)
+    try:
+        order = order_for(nights, night, rebuild, started)
+        report = build_in_child(
+            started, json.dumps(order.to_json()), settings, places.build(build.id), watch=watch
+        )
+    except FarmError as error:
+        report = BuildReport("error", error.brief, details=error.details)
+    settled = nights.end(started, report, HERE)
+    telling.ended(started, report)
+    if settled is not None and rebuild.verdict is None:
+        telling.settled(rebuild, settled)
+
+
+def build_in_child(
+    build: Build, order: str, settings: Settings, directory: Path, *, watch: bool = False
+) -> BuildReport:
+    """Do a build in a process of its own and return what it reported."""
+    if build.attempts > 1 and (kept := read_report(directory)) is not None and kept.outcome == "error":
+        (directory / "report.json").unlink()  # what was tried again is done again
+    argv = [sys.executable, "-m", "buildfarm", "rebuild", "build", "--number", str(build.id), "--order", "-"]
+    environment = reaching_environment(**{HOME_VARIABLE: str(settings.home), ROOT_VARIABLE: str(settings.root)})
+    with Path(os.devnull).open("wb") as nothing:
+        done = subprocess.run(
+            argv, input=order.encode(), stdout=None if watch else nothing, env=environment, check=False
+        )
+    report = read_report(directory)
+    return report or BuildReport("error", f"the build's process ended with exit status {done.returncode}")

@@ -1,0 +1,215 @@
+"""One build of a rebuild, in its own directory: the source fetched, the environment put up, built, read, reported.
+
+A build that has its report is not done again: whoever asks is given that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from buildfarm.build.apt_sources import parse_deb822
+from buildfarm.build.building import BuildEnd, LayeredBuild, build_on_layers, write_heading, write_summary
+from buildfarm.build.dependencies import parse_relations
+from buildfarm.build.environments import LayerUse, use_exactly, use_layers
+from buildfarm.build.package_lists import ExtraArchive, UnmetDependencies
+from buildfarm.build.roots import Root, get_root, require_native, spec_for
+from buildfarm.errors import FarmError, PackageFault
+from buildfarm.files import empty_directory, read_json, write_json
+from buildfarm.regress.fetching import fetch_source
+from buildfarm.regress.model import BuildReport, RebuildJob
+from buildfarm.regress.orders import BuildOrder
+from buildfarm.regress.places import Places, places_of
+from buildfarm.regress.reading import report_of
+from buildfarm.settings import Settings
+
+ORDER, REPORT, LOG = "order.json", "report.json", "build.log"
+DSC_LIMIT_BYTES = 4 << 20
+
+
+def run_build(
+    order: BuildOrder, directory: Path, settings: Settings, watcher: BinaryIO | None = None
+) -> BuildReport:
+    """Do a build in ``directory`` and return its report, which also stands there; never raises FarmError.
+
+    ``watcher`` gets the log as it grows. What is left in the directory: the order, the report, the log packed, and
+    where it passed what dpkg says of it (.buildinfo, .changes) beside the packages.
+    """
+    if (kept := read_report(directory)) is not None:
+        return kept
+    empty_directory(directory)
+    write_json(directory / ORDER, order.to_json())
+    began = time.monotonic()
+    with (directory / LOG).open("wb") as log_file:
+        log = Tee(log_file, watcher)
+        report = _reported(order, directory, settings, log, began)  # type: ignore[arg-type]
+    with (directory / LOG).open("rb") as plain, gzip.open(directory / f"{LOG}.gz", "wb", 1) as packed:
+        shutil.copyfileobj(plain, packed)
+    (directory / LOG).unlink()
+    report = replace(report, log=f"{LOG}.gz", total_s=round(time.monotonic() - began, 3))
+    write_json(directory / REPORT, report.to_json())
+    return report
+
+
+def read_report(directory: Path) -> BuildReport | None:
+    """The report of a build that has ended; None where there is none."""
+    try:
+        return BuildReport.from_json(read_json(directory / REPORT))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+class Tee:
+    """A log that goes to its file, and to whoever watches while he does."""
+
+    def __init__(self, file: BinaryIO, watcher: BinaryIO | None) -> None:
+        self._file, self._watcher = file, watcher
+
+    def write(self, data: bytes) -> int:
+        """Write to both."""
+        if self._watcher is not None:
+            try:
+                self._watcher.write(data)
+                self._watcher.flush()
+            except BrokenPipeError:
+                self._watcher = None
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._file.flush()
+
+
+def _reported(order: BuildOrder, directory: Path, settings: Settings, log: BinaryIO, began: float) -> BuildReport:
+    job = order.job
+    write_heading(log, f"{job.package} {job.version} ({job.architecture})")
+    try:
+        require_native(job.architecture)
+        with tried(order, directory, settings, log) as attempt:
+            prepared_s = time.monotonic() - began
+            end = build_on_layers(attempt.build, directory, log)
+            environment = attempt.places.keep(attempt.use.manifest)
+        report = report_of(directory / LOG, end)
+        return replace(
+            report,
+            environment=environment,
+            prepare_s=round(prepared_s, 3),
+            build_s=round(end.build_s, 3),
+            disk_bytes=end.disk_bytes,
+            artifacts=tuple(path.name for path in end.artifacts),
+            assumed=(*report.assumed, *attempt.notes),
+        )
+    except UnmetDependencies as unmet:
+        return _without_build(order, "dependency-wait", unmet, log, "install-deps")
+    except PackageFault as fault:
+        return _without_build(order, "fail", fault, log, "build")
+    except FarmError as trouble:
+        return _without_build(order, "error", trouble, log, "")
+    except OSError as error:
+        return BuildReport("error", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+
+
+def _without_build(
+    order: BuildOrder,
+    outcome: Literal["dependency-wait", "fail", "error"],
+    error: FarmError,
+    log: BinaryIO,
+    stage: str,
+) -> BuildReport:
+    job = order.job
+    log.write(f"\nE: {error}\n".encode("utf-8", "backslashreplace"))
+    status = {"dependency-wait": 3, "fail": 2}.get(outcome, 1)
+    ended = BuildEnd(status, stage, "", 0.0, 0, 0, ())
+    write_summary(log, _layered(job, Path(), "", (), Path(), 0), ended)
+    first = tuple(error.details.splitlines()[:8])
+    return BuildReport(
+        outcome, error.brief, stage=stage, details=error.details, first_error=first or (error.brief,)
+    )
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """All that stands ready for a build: the environment in use, and the order for it."""
+
+    build: LayeredBuild
+    use: LayerUse
+    root: Root
+    places: Places
+    notes: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def tried(order: BuildOrder, directory: Path, settings: Settings, log: BinaryIO) -> Iterator[Attempt]:
+    """The source and the environment of a build, in use for the ``with`` block; raises FarmError."""
+    job, cache, places = order.job, settings.cache, places_of(settings)
+    root = get_root(spec_for(settings, job.series, job.architecture), cache, log)
+    source = directory / "source"
+    try:
+        dsc = fetch_source(job, source, cache / "sources")
+        with environment_for(order, dsc, root, places, log) as use:
+            scratch = cache / "scratch"
+            scratch.mkdir(parents=True, exist_ok=True)
+            build = _layered(job, source, dsc.name, use.directories, scratch, order.expected_bytes)
+            yield Attempt(build, use, root, places, (*((root.note,) if root.note else ()), *use.notes))
+    finally:
+        shutil.rmtree(source, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def environment_for(order: BuildOrder, dsc: Path, root: Root, places: Places, log: BinaryIO) -> Iterator[LayerUse]:
+    """The environment that an order asks for: a kept one, or what the source's dependencies are today."""
+    if order.environment:
+        wanted = places.manifest(order.environment)
+        with use_exactly(root, wanted, places.store, places.cache, log) as use:
+            yield use
+        return
+    extra = [ExtraArchive(one.sources, one.key) for one in order.job.extra]
+    relations = read_relations(dsc, arch_all=order.job.arch_all)
+    with use_layers(root, relations, places.cache, log, extra=extra, today=True) as use:
+        yield use
+
+
+def read_relations(dsc: Path, *, arch_all: bool) -> tuple[str, ...]:
+    """What a source package needs to be built, and what must not be there, as `apt-get satisfy` takes it.
+
+    Raises PackageFault for what is no relation (Debian Policy 7.7 says which fields count for which build).
+    """
+    text = dsc.read_bytes()[:DSC_LIMIT_BYTES].decode("utf-8", "replace").partition("-----BEGIN PGP SIGNATURE")[0]
+    fields = {name.lower(): value for part in parse_deb822(text) for name, value in part.items()}
+    parts = ("", "-arch", "-indep") if arch_all else ("", "-arch")
+    wanted = [
+        relation
+        for part in parts
+        for relation in parse_relations(fields.get(f"build-depends{part}", ""), f"{dsc.name}: Build-Depends")
+    ]
+    unwanted = [
+        f"Conflicts: {relation}"
+        for part in parts
+        for relation in parse_relations(fields.get(f"build-conflicts{part}", ""), f"{dsc.name}: Build-Conflicts")
+    ]
+    return (*wanted, *unwanted)
+
+
+def _layered(
+    job: RebuildJob, source: Path, dsc: str, layers: tuple[Path, ...], scratch: Path, expected_bytes: int
+) -> LayeredBuild:
+    return LayeredBuild(
+        source=source,
+        dsc=dsc,
+        package=job.package,
+        version=job.version,
+        series=job.series,
+        architecture=job.architecture,
+        layers=layers,
+        scratch=scratch,
+        arch_all=job.arch_all,
+        options=job.options,
+        limits=job.limits,
+        expected_bytes=expected_bytes,
+    )
