@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Mapping
@@ -47,12 +48,8 @@ def local_zone(environ: Mapping[str, str] = os.environ, localtime: Path = LOCALT
     """The time zone of this machine: the environment's TZ where it names one, else /etc/localtime, else UTC."""
     name = environ.get("TZ", "").removeprefix(":")
     if name:
-        try:
+        with contextlib.suppress(OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
             return ZoneInfo(name)
-        except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError of its own
-            pass
-        except KeyError:
-            pass
     try:
         with localtime.open("rb") as file:
             return ZoneInfo.from_file(file, key="localtime")

@@ -217,7 +217,10 @@ def _find_local(
 def _find_on_launchpad(
     address: Address, series: str, settings: Settings, reader: Reader
 ) -> tuple[Repository, str, bytes]:
-    instance = find_instance(settings.launchpad.instance)
+    try:
+        instance = find_instance(settings.launchpad.instance)
+    except ValueError as error:
+        raise UsageError(str(error), where="farm.toml: [launchpad] instance") from error
     if not instance.content:
         raise NotThere(f"nobody knows where {instance.name} serves PPAs to apt")
     key = reader.read_launchpad_keys(instance.archive_url(address))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +26,7 @@ from buildfarm.regress.package_set import PackageSet
 from buildfarm.regress.sets import ad_hoc_set
 from buildfarm.regress.source_index import repositories_of
 from buildfarm.regress.sources import Selection, match, select
-from buildfarm.settings import ArchiveSettings, SeriesSettings, Settings
+from buildfarm.settings import ArchiveSettings, LaunchpadSettings, SeriesSettings, Settings
 from ppa_tools.archives.local import LocalArchive
 from tests.archive.conftest import PPA, SERIES, Signer, archive, make_source, signer, stranger
 
@@ -338,13 +339,50 @@ def test_all_packages_of_a_local_ppa_with_the_ppa_for_their_builds(
     assert extra.sources.splitlines()[1:3] == ["URIs: http://archive.test/demo/trunk", f"Suites: {SERIES}"]
     assert extra.key.encode() == archive.public_key(PPA)
 
-    with pytest.raises(UsageError, match=r"publishes no trixie|nosuch"):
+    with pytest.raises(UsageError, match="publishes no trixie"):
         select(replace(wanted, ppa="local:demo/trunk", series=("trixie",)), farm_of(settings, mirror), host=HOST)
 
 
 def farm_of(settings: Settings, mirror: Mirror) -> Settings:
     mirror.suite("trixie", stanza("hello"))
     return replace(settings, series={"trixie": SeriesSettings(mirror.text())})
+
+
+def test_all_packages_of_a_ppa_on_launchpad_signed_by_the_key_that_launchpad_tells(
+    mirror: Mirror, tmp_path: Path, served: str, signer: Signer, stranger: Signer
+) -> None:
+    mirror.suite("noble", stanza("hello"))
+    content = Mirror(tmp_path / "ppa/team/name/ubuntu", signer)
+    content.suite("noble", stanza("greeter"))
+    api = tmp_path / "devel/~team/+archive/ubuntu/name"
+    api.parent.mkdir(parents=True)
+    api.write_text(json.dumps(signer.public.decode()))
+    settings = replace(farm(tmp_path, noble=mirror.text()), launchpad=LaunchpadSettings(instance=served))
+    wanted = PackageSet("x", ("noble",), ("amd64",), ppa="ppa:team/name")
+    (job,) = select(wanted, settings, host=HOST).jobs
+    assert job.files[0].url == f"{served}/ppa/team/name/ubuntu/pool/main/greeter/greeter_1.0-1.dsc"
+    assert f"URIs: {served}/ppa/team/name/ubuntu\n" in job.extra[0].sources
+    assert job.extra[0].key.encode() == signer.public
+
+    api.write_text(json.dumps(stranger.public.decode()))
+    settings = replace(settings, home=tmp_path / "another")  # the server tells times in whole seconds
+    with pytest.raises(FarmTrouble, match="not signed as it must be"):
+        select(wanted, settings, host=HOST)
+    with pytest.raises(UsageError, match="tells no signing key of ppa:team/other"):
+        select(replace(wanted, ppa="ppa:team/other"), settings, host=HOST)
+
+
+def test_a_local_ppa_that_lies_on_another_machine_is_read_from_where_it_is_served(
+    mirror: Mirror, tmp_path: Path, served: str, signer: Signer
+) -> None:
+    mirror.suite("sid", stanza("hello"))
+    Mirror(tmp_path / "demo/trunk", signer).suite("sid", stanza("greeter"))
+    settings = replace(farm(tmp_path, sid=mirror.text()), archive=ArchiveSettings(url=served))
+    wanted = PackageSet("x", ("sid",), ("amd64",), ppa="local:demo/trunk")
+    (job,) = select(wanted, settings, host=HOST).jobs
+    assert job.files[0].url == f"{served}/demo/trunk/pool/main/greeter/greeter_1.0-1.dsc"
+    with pytest.raises(UsageError, match="is not there"):
+        select(replace(wanted, ppa="local:demo/nothing"), settings, host=HOST)
 
 
 def test_a_private_ppa_is_refused(archive: LocalArchive, mirror: Mirror, tmp_path: Path, signer: Signer) -> None:
