@@ -118,7 +118,7 @@ def _read_shelf(wanted: PackageSet, series: str, settings: Settings, reader: Rea
         # A mirror may leave sources out, as Ubuntu's of ports does: its distribution's own has them.
         standard = find_sources(series, ANY_MAIN_ARCHITECTURE, None, HostApt("", {}))
         held = _read_all(reader, repositories_of(standard))
-    if not held:
+    if not held and not wanted.ppa:
         names = ", ".join(map(str, repositories))
         raise UsageError(
             f"the archives of {series} have no sources: {names}",
