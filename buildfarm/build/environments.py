@@ -82,12 +82,14 @@ def use_layers(
     *,
     extra: Sequence[ExtraArchive] = (),
     today: bool = False,
+    newer_than: float = 0.0,
 ) -> Iterator[LayerUse]:
     """A root with ``dependencies`` (Debian relationship strings) installed as the archives have them now, made
     where it is not there yet, kept in use for the ``with`` block.
 
-    Without dependencies it is the root as it was made, or with ``today`` its packages as they are now. Raises
-    UnmetDependencies, with their names, for what cannot be met, and FarmTrouble when the mirror or the disk fails.
+    "Now" is some minutes ago at most, or any time after ``newer_than`` (epoch seconds). Without dependencies it
+    is the root as it was made, or with ``today`` its packages as they are now. Raises UnmetDependencies, with
+    their names, for what cannot be met, and FarmTrouble when the mirror or the disk fails.
     """
     wanted = tuple(sorted(set(dependencies)))
     for left in reversed(range(MISSING_TRIES)):
@@ -98,7 +100,9 @@ def use_layers(
                 return
             try:
                 # Only until it is resolved: a build may take hours, and the indexes are made anew meanwhile.
-                with open_lists(base.directories, base.key, root, extra, cache, log) as lists:
+                with open_lists(
+                    base.directories, base.key, root, extra, cache, log, newer_than=newer_than
+                ) as lists:
                     made = _install_todays(stack, root, base, lists, wanted, cache, log)
             except Missing:
                 if not left:

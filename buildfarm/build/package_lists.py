@@ -117,9 +117,10 @@ def open_lists(
     cache: Path,
     log: BinaryIO,
     *,
-    max_age_s: float = MAX_AGE_S,
+    newer_than: float = 0.0,
 ) -> Iterator[PackageLists]:
-    """The indexes of a root's archives and of ``extra``, asked for when they are older than ``max_age_s``.
+    """The indexes of a root's archives and of ``extra``, as they stood after ``newer_than`` (epoch seconds; 0:
+    some minutes ago).
 
     When the archives are out of reach older ones do, and a note says so; raises FarmTrouble where there are none.
     """
@@ -128,10 +129,11 @@ def open_lists(
     notes: tuple[str, ...] = ()
     with locked(state.with_suffix(".lock")):
         known = _read_state(state, directory)
-        if known is None or time.time() - known["checked_at"] > max_age_s:
+        began = time.time()
+        if known is None or known["checked_at"] < (newer_than or began - MAX_AGE_S):
             try:
                 key = _update(base, base_key, root, extra, known["key"] if known else "", directory, log)
-                write_json(state, {"key": key, "checked_at": time.time()})
+                write_json(state, {"key": key, "checked_at": began})
                 known = {"key": key}
             except FarmTrouble as trouble:
                 if known is None or time.time() - known["checked_at"] > STALE_AFTER_S:

@@ -18,6 +18,7 @@ from buildfarm.build.apt_sources import parse_deb822
 from buildfarm.build.building import BuildEnd, LayeredBuild, build_on_layers, write_heading, write_summary
 from buildfarm.build.dependencies import parse_relations
 from buildfarm.build.environments import LayerUse, use_exactly, use_layers
+from buildfarm.build.logs import Judgement, find_cause, read_build_log
 from buildfarm.build.package_lists import ExtraArchive, UnmetDependencies
 from buildfarm.build.roots import Root, get_root, require_native, spec_for
 from buildfarm.errors import FarmError, PackageFault
@@ -28,6 +29,7 @@ from buildfarm.regress.orders import BuildOrder
 from buildfarm.regress.places import Places, places_of
 from buildfarm.regress.reading import report_of
 from buildfarm.settings import Settings
+from buildfarm.verdict import Verdict
 
 ORDER, REPORT, LOG = "order.json", "report.json", "build.log"
 DSC_LIMIT_BYTES = 4 << 20
@@ -105,31 +107,44 @@ def _reported(order: BuildOrder, directory: Path, settings: Settings, log: Binar
             artifacts=tuple(path.name for path in end.artifacts),
             assumed=(*report.assumed, *attempt.notes),
         )
-    except UnmetDependencies as unmet:
-        return _without_build(order, "dependency-wait", unmet, log, "install-deps")
-    except PackageFault as fault:
-        return _without_build(order, "fail", fault, log, "build")
-    except FarmError as trouble:
-        return _without_build(order, "error", trouble, log, "")
+    except FarmError as error:
+        outcome = _outcome_of(error)
+        _without_build(order, outcome, error, log)
+        return _report_without_build(outcome, error, directory / LOG)
     except OSError as error:
         return BuildReport("error", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
 
 
+def _outcome_of(error: FarmError) -> Literal["dependency-wait", "fail", "error"]:
+    if isinstance(error, UnmetDependencies):
+        return "dependency-wait"
+    return "fail" if isinstance(error, PackageFault) else "error"
+
+
 def _without_build(
-    order: BuildOrder,
-    outcome: Literal["dependency-wait", "fail", "error"],
-    error: FarmError,
-    log: BinaryIO,
-    stage: str,
-) -> BuildReport:
-    job = order.job
+    order: BuildOrder, outcome: Literal["dependency-wait", "fail", "error"], error: FarmError, log: BinaryIO
+) -> None:
+    """Say in the log, in sbuild's words, that the package's own build was not reached."""
+    status, stage = {"dependency-wait": (3, "install-deps"), "fail": (2, "build"), "error": (1, "")}[outcome]
     log.write(f"\nE: {error}\n".encode("utf-8", "backslashreplace"))
-    status = {"dependency-wait": 3, "fail": 2}.get(outcome, 1)
-    ended = BuildEnd(status, stage, "", 0.0, 0, 0, ())
-    write_summary(log, _layered(job, Path(), "", (), Path(), 0), ended)
-    first = tuple(error.details.splitlines()[:8])
+    write_summary(log, _layered(order.job, Path(), "", (), Path(), 0), BuildEnd(status, stage, "", 0.0, 0, 0, ()))
+
+
+def _report_without_build(
+    outcome: Literal["dependency-wait", "fail", "error"], error: FarmError, log: Path
+) -> BuildReport:
+    with log.open("rb") as file:
+        reading = read_build_log(file)
+    stage = "install-deps" if outcome == "dependency-wait" else ""
+    cause = find_cause(reading, Judgement(Verdict.ERROR, error.brief, outcome=outcome, stage=stage))
     return BuildReport(
-        outcome, error.brief, stage=stage, details=error.details, first_error=first or (error.brief,)
+        outcome,
+        error.brief,
+        stage=stage,
+        details=error.details,
+        first_error=tuple(error.details.splitlines()[:15]) or (error.brief,),
+        fingerprint=cause.fingerprint,
+        cause=cause.words,
     )
 
 
@@ -171,7 +186,9 @@ def environment_for(order: BuildOrder, dsc: Path, root: Root, places: Places, lo
         return
     extra = [ExtraArchive(one.sources, one.key) for one in order.job.extra]
     relations = read_relations(dsc, arch_all=order.job.arch_all)
-    with use_layers(root, relations, places.cache, log, extra=extra, today=True) as use:
+    with use_layers(
+        root, relations, places.cache, log, extra=extra, today=True, newer_than=order.newer_than
+    ) as use:
         yield use
 
 

@@ -33,11 +33,14 @@ class CulpritOrder:
 
 @dataclass(frozen=True)
 class BuildOrder:
-    """One build. ``environment`` is the id of the one to build in; "" is today's. ``expected_bytes`` is the disk
-    that it took before (0: unknown). With ``culprit`` it is a search, of many builds."""
+    """One build. ``environment`` is the id of the one to build in; "" is what the archives have, as they stood
+    after ``newer_than`` (epoch seconds): all of a night see them as they were when it began, or later.
+    ``expected_bytes`` is the disk that it took before (0: unknown). With ``culprit`` it is a search, of many
+    builds."""
 
     job: RebuildJob
     environment: str = ""
+    newer_than: float = 0.0
     expected_bytes: int = 0
     culprit: CulpritOrder | None = None
 
@@ -56,7 +59,7 @@ def order_for(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> B
     passed = nights.last_pass(build.job.subject)
     expected_bytes = passed.report.disk_bytes if passed is not None and passed.report is not None else 0
     if build.kind != "culprit":
-        return BuildOrder(build.job, build.environment, expected_bytes)
+        return BuildOrder(build.job, build.environment, night.started_at, expected_bytes)
     failed = nights.build(rebuild.decided_by) if rebuild.decided_by is not None else None
     passed = nights.last_pass(rebuild.subject, before=failed)
     if passed is None or passed.report is None:
@@ -72,7 +75,7 @@ def order_for(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> B
         builds=rules.culprit_builds,
         duration_s=float(rules.culprit_s),
     )
-    return BuildOrder(rebuild.job, build.environment, expected_bytes, culprit)
+    return BuildOrder(rebuild.job, build.environment, night.started_at, expected_bytes, culprit)
 
 
 def _day(at: float | None) -> str:

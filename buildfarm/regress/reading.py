@@ -1,12 +1,18 @@
-"""From a build's end and its log to a report."""
+"""From a build's end and its log to a report: outcome, first error, failing tests, cause."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.build.building import BuildEnd
-from buildfarm.build.logs import find_cause, judge, read_build_log
+from buildfarm.build.logs import LogReading, find_cause, judge, read_build_log
 from buildfarm.regress.model import BuildReport, TestCounts
+
+CONTEXT_LINES = 15
+FAILING_TESTS = 200
 
 
 def report_of(log: Path, end: BuildEnd) -> BuildReport:
@@ -15,16 +21,42 @@ def report_of(log: Path, end: BuildEnd) -> BuildReport:
         reading = read_build_log(file)
     judgement = judge(reading, end.status)
     cause = find_cause(reading, judgement)
-    first = reading.first_error
-    counts = reading.tests
-    return BuildReport(
+    report = BuildReport(
         judgement.outcome,
-        f"the build was stopped: {end.stopped}" if end.stopped else judgement.reason,
-        stage=end.stage,
+        judgement.reason,
+        stage=judgement.stage,
         details=judgement.details,
-        first_error=tuple(f"{number}: {text}" for number, text in first.context) if first is not None else (),
-        failing_tests=reading.failing_tests,
-        tests=TestCounts(counts.passed, counts.failed, counts.skipped) if counts is not None else None,
+        first_error=first_error(reading) if judgement.outcome != "pass" else (),
+        failing_tests=reading.failing_tests[:FAILING_TESTS],
+        tests=_counts(reading),
         fingerprint=cause.fingerprint,
         cause=cause.words,
     )
+    if not end.stopped:
+        return report
+    # Stopped for a limit: where it stood is no reason, and the limit's own numbers are no part of the cause.
+    words = f"{reading.package}: stopped: {re.sub(r'[0-9]+', 'N', end.stopped)}"
+    fingerprint = hashlib.sha256(words.encode()).hexdigest()[:16]
+    return replace(
+        report,
+        outcome="fail",
+        reason=f"the build was stopped: {end.stopped}",
+        stage="build",
+        first_error=tuple(reading.last[-CONTEXT_LINES:]),
+        fingerprint=fingerprint,
+        cause=words,
+    )
+
+
+def first_error(reading: LogReading) -> tuple[str, ...]:
+    """The lines around a log's first error, each with its number; its last lines where it names none."""
+    found = reading.first_error
+    if found is None:
+        return reading.last[-CONTEXT_LINES:]
+    lines = found.context or ((found.line_number, found.text),)
+    return tuple(f"{number}{':' if number == found.line_number else ' '} {text}" for number, text in lines)
+
+
+def _counts(reading: LogReading) -> TestCounts | None:
+    tests = reading.tests
+    return None if tests is None else TestCounts(tests.passed, tests.failed, tests.skipped)
