@@ -9,7 +9,7 @@ from buildfarm.regress.model import BuildReport, Culprit, ExtraSources, Outcome,
 from buildfarm.regress.nights import Build, Night, NightRules, Nights, Rebuild, Settled, open_nights
 
 DAY_S = 86400.0
-BEGIN = 1_764_374_400.0  # 2025-11-29 00:00 UTC
+BEGIN = 1_764_417_600.0  # 2025-11-29 12:00 UTC: one date in most zones
 
 
 class Farm:

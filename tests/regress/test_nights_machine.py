@@ -30,6 +30,7 @@ class NightsMachine(RuleBasedStateMachine):
         self.broken = broken
         self.settled: dict[int, tuple[str, str]] = {}
         self.sound = set(PACKAGES)
+        self.farm.round("control", *PACKAGES)
         self.night = self.farm.begin(*PACKAGES)
 
     def teardown(self) -> None:
@@ -75,6 +76,25 @@ class NightsMachine(RuleBasedStateMachine):
         if outcome == "fail":
             told = report(outcome, build.environment or environment, fingerprint=cause)
         self.farm.nights.end(build, told, build.worker)
+
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        ends=st.lists(
+            st.tuples(st.sampled_from(OUTCOMES), st.sampled_from(("e1", "e2")), st.sampled_from("xyz")),
+            min_size=3,
+            max_size=12,
+        ),
+    )
+    def busy_hour(self, worker: str, ends: list[tuple[str, str, str]]) -> None:
+        """One worker does what it may, one build after the other."""
+        self.put_back_when_stuck()
+        for outcome, environment, cause in ends:
+            mine = [one for _, _, one in self.farm.due() if worker in self.workers_for(one)]
+            if not mine:
+                return
+            self.farm.now += 1
+            started = self.farm.nights.start(mine[0], worker)
+            self.end_one(started, "fail" if worker in self.broken else outcome, environment, cause)
 
     @rule(data=st.data())
     def worker_is_lost(self, data) -> None:
@@ -149,5 +169,5 @@ class NightsMachine(RuleBasedStateMachine):
 
 TestNights = NightsMachine.TestCase
 TestNights.settings = settings(
-    max_examples=40, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
