@@ -30,7 +30,9 @@ from buildfarm.build.sbuild import ARTIFACT, FILE_LIMIT_BYTES
 from buildfarm.errors import FarmTrouble
 
 PLACE = "/build/tree"
-RESULTS = "home/results.tar"
+RESULTS, SPACE = "home/results.tar", "home/space"
+SPACE_LIMIT_BYTES = 64
+LAST_LINES = 15
 RESULTS_LIMIT_BYTES = 32 << 30
 MEMBERS_LIMIT = 2000
 OPEN_FILES = 16384
@@ -68,7 +70,8 @@ class LayeredBuild:
 @dataclass(frozen=True)
 class BuildEnd:
     """How it ended. ``status`` is what sbuild would have exited with: 0 built, 2 attempted, 3 given back, 1 else.
-    ``stopped`` is why the farm ended it ("": it did not). ``artifacts`` lie in the directory that was given."""
+    ``stopped`` is why the farm ended it ("": it did not), ``last`` what it said last. ``artifacts`` lie in the
+    directory that was given."""
 
     status: int
     stage: str
@@ -77,6 +80,7 @@ class BuildEnd:
     disk_bytes: int
     memory_bytes: int
     artifacts: tuple[Path, ...]
+    last: tuple[str, ...] = ()
 
 
 def box(title: str) -> str:
@@ -97,7 +101,7 @@ def build_on_layers(order: LayeredBuild, out: Path, log: BinaryIO) -> BuildEnd:
         _say(log, "\nIt did not fit into memory: once more, on disk.\n")
         ended, watch = _run(order, out, log, 0)
     build_s = time.monotonic() - began
-    end = _judge(order, ended, watch, build_s)
+    end = _judge(order, ended, watch, build_s, _space(out / "space"))
     artifacts: tuple[Path, ...] = ()
     results = out / "results.tar"
     if end.status == 0:
@@ -188,7 +192,10 @@ def _run(order: LayeredBuild, out: Path, log: BinaryIO, in_memory: int) -> tuple
                 "CORE": 0,
                 "NOFILE": OPEN_FILES,
             },
-            results=[(RESULTS, out / "results.tar", RESULTS_LIMIT_BYTES)],
+            results=[
+                (RESULTS, out / "results.tar", RESULTS_LIMIT_BYTES),
+                (SPACE, out / "space", SPACE_LIMIT_BYTES),
+            ],
         )
         ended = enter(
             orders,
@@ -208,7 +215,17 @@ def _run(order: LayeredBuild, out: Path, log: BinaryIO, in_memory: int) -> tuple
     return ended, watch
 
 
-def _judge(order: LayeredBuild, ended: Ended, watch: LimitWatch, build_s: float) -> BuildEnd:
+def _space(told: Path) -> int:
+    """The disk that a build took by its own account, in bytes; 0 when it gave none."""
+    try:
+        first = told.read_text(encoding="ascii", errors="replace").split()[:1]
+    except FileNotFoundError:
+        return 0
+    told.unlink()
+    return int(first[0]) << 10 if first and first[0].isdecimal() else 0
+
+
+def _judge(order: LayeredBuild, ended: Ended, watch: LimitWatch, build_s: float, space_bytes: int) -> BuildEnd:
     finished = ended.finished
     stopped = finished.stopped
     if finished.timed_out:
@@ -230,9 +247,10 @@ def _judge(order: LayeredBuild, ended: Ended, watch: LimitWatch, build_s: float)
         "" if built else "build",
         stopped,
         build_s,
-        watch.peak_disk_bytes,
+        space_bytes or watch.peak_disk_bytes,
         watch.peak_memory_bytes,
         (),
+        tuple(finished.text.rstrip().splitlines()[-LAST_LINES:]),
     )
 
 
@@ -248,6 +266,7 @@ cd {shlex.quote(tree)} || exit {UNPACK_FAILED}
 printf %s {shlex.quote(box("Build"))}
 dpkg-buildpackage --sanitize-env -us -uc {kind} -rfakeroot < /dev/null
 status=$?
+du -sk /build > /build/{SPACE} 2> /dev/null
 [ $status = 0 ] || exit $status
 cd .. && find . -maxdepth 1 -type f \\( -name '*.deb' -o -name '*.udeb' -o -name '*.ddeb' -o -name '*.changes' \\
     -o -name '*.buildinfo' \\) -print0 | tar -cf /build/{RESULTS} --null -T -

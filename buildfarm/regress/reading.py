@@ -42,7 +42,7 @@ def report_of(log: Path, end: BuildEnd) -> BuildReport:
         outcome="fail",
         reason=f"the build was stopped: {end.stopped}",
         stage="build",
-        first_error=tuple(reading.last[-CONTEXT_LINES:]),
+        first_error=end.last,
         fingerprint=fingerprint,
         cause=words,
     )

@@ -1,0 +1,109 @@
+"""Packages that misbehave are bounded, named and cleaned away, and the night goes on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from buildfarm.build.limits import BuildLimits
+from buildfarm.regress.model import BuildReport
+from buildfarm.regress.one_build import run_build
+from buildfarm.regress.orders import BuildOrder
+from tests.regress.conftest import Here
+from tests.regress.yard import Yard
+
+TIGHT = BuildLimits(timeout_s=120, silence_s=60, memory_mib=512, disk_mib=400, log_mib=20, processes=400)
+
+
+def build(here: Here, yard: Yard, tmp_path: Path, package: str, **limits: int) -> BuildReport:
+    job = replace(yard.job(package), limits=replace(TIGHT, **limits))
+    report = run_build(BuildOrder(job), tmp_path / "build", here.settings)
+    assert not left_behind(), "no process outlives its build"
+    scratch = here.settings.cache / "scratch"
+    assert not list(scratch.glob("*")), "nothing it wrote stays"
+    return report
+
+
+def left_behind() -> list[str]:
+    """The command lines of processes that a yard's package started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if "sleep 1000000" in words:
+            found.append(words)
+    return found
+
+
+def test_one_that_hangs_is_stopped_for_its_silence(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "hanging", silence_s=3)
+
+    assert report.outcome == "fail"
+    assert "has said nothing for" in report.reason
+    assert "waiting for what never comes" in "\n".join(report.first_error)
+
+
+def test_one_that_takes_too_long_is_stopped(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "hanging", timeout_s=4)
+
+    assert (report.outcome, report.reason) == ("fail", "the build was stopped: not done after 4 s (timeout_s)")
+
+
+def test_one_that_forks_without_end_is_bounded(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "forking", timeout_s=8)
+
+    assert report.outcome == "fail"
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_one_that_fills_the_disk_is_stopped(here: Here, yard: Yard, tmp_path: Path, *, in_memory: bool) -> None:
+    # What it is expected to write decides where: too much for memory goes to disk.
+    job = replace(yard.job("diskful"), limits=replace(TIGHT, memory_mib=0 if in_memory else 64))
+    free = os.statvfs(here.settings.cache).f_bavail
+    report = run_build(BuildOrder(job), tmp_path / "build", here.settings)
+
+    assert report.outcome == "fail"
+    assert "disk" in report.reason or "No space left" in "\n".join(report.first_error), report
+    assert free - os.statvfs(here.settings.cache).f_bavail < (1 << 30) // 4096, "the room is free again"
+
+
+def test_one_that_eats_the_memory_is_stopped(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "hungry")
+
+    assert report.outcome == "fail"
+    assert "MiB of memory, the limit is 512 MiB" in report.reason
+
+
+def test_one_that_writes_a_log_without_end_is_stopped(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "chatty")
+
+    assert (report.outcome, report.reason) == ("fail", "the build was stopped: its log grew beyond 20 MiB")
+    assert sum(path.stat().st_size for path in (tmp_path / "build").iterdir()) < 1 << 20
+
+
+def test_one_that_leaves_processes_behind_leaves_none(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "leaving")
+
+    assert report.outcome == "pass"
+
+
+def test_one_whose_dependency_is_gone_waits_for_it(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "unmet")
+
+    assert report.outcome == "dependency-wait"
+    assert "libd-gone" in report.reason
+    assert report.fingerprint
+
+
+def test_failing_tests_are_named(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "taptest")
+
+    assert report.outcome == "fail"
+    assert report.failing_tests == ("reads back what it wrote",)
+    assert report.tests is not None
+    assert (report.tests.passed, report.tests.failed) == (2, 1)
