@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from buildfarm.embedded_archive import opened_archive
 from buildfarm.recipe import RecipeBook, load_farm_recipes
+from buildfarm.recipe.loading import SETS_FILE
 from buildfarm.secrets_store import ensure_secret
 from buildfarm.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from buildfarm.latent import LatentWorker
+    from buildfarm.recipe.problem import Problem
+    from buildfarm.regress.sets import SetBook
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,19 @@ class Farm:
 
     settings: Settings
     book: RecipeBook
+
+    @cached_property
+    def sets(self) -> SetBook:
+        """The package sets that are rebuilt by night, and what is wrong with those that do not load."""
+        from buildfarm.regress.opening import load_farm_sets  # with it come the archives' readers
+
+        return load_farm_sets(self.settings)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the recipes and the package sets that are left out."""
+        has_sets = (self.settings.recipes / SETS_FILE).exists()
+        return (*self.book.problems, *(self.sets.problems if has_sets else ()))
 
     @property
     def build_workers(self) -> tuple[str, ...]:

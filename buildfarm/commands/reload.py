@@ -19,6 +19,7 @@ USUAL = (
     "beginning configuration update",
     "Loading configuration from",
     "recipe left out",
+    "package set left out",
     "configuration update ab",
 )
 LIMIT_S = 60.0
@@ -27,7 +28,7 @@ LIMIT_S = 60.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """No arguments."""
     parser.epilog = (
-        "Exit status: 0 taken up, 1 recipes were left out, 2 farm.toml is unusable,"
+        "Exit status: 0 taken up, 1 recipes or sets were left out, 2 farm.toml is unusable,"
         " 3 the master kept what it had or does not answer."
     )
 
@@ -35,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace) -> int:
     """Ask the master, and wait for its word."""
     farm = open_farm()
-    for problem in farm.book.problems:
+    for problem in farm.problems:
         print(f"left out: {problem}", file=sys.stderr)
     master = living(farm.settings, "master")
     if master is None:
@@ -53,8 +54,8 @@ def run(_args: argparse.Namespace) -> int:
             said = file.read()
         if DONE in said:
             count = len(farm.book.recipes)
-            print(f"{count} recipe{'' if count == 1 else 's'} in use, {len(farm.book.problems)} left out")
-            return 1 if farm.book.problems else 0
+            print(f"{count} recipe{'' if count == 1 else 's'} in use, {len(farm.problems)} left out")
+            return 1 if farm.problems else 0
         if REFUSED[0] in said or REFUSED[1] in said:
             raise FarmTrouble(
                 "the master kept its old configuration",

@@ -10,6 +10,7 @@ from pathlib import Path
 from buildfarm.farm import Farm, open_farm
 from buildfarm.history import Run, open_history
 from buildfarm.parts import living, part_names, running_parts
+from buildfarm.settings import Settings
 
 LITTLE_DISK_BYTES = 5 * 1024**3
 
@@ -30,10 +31,11 @@ def run(args: argparse.Namespace) -> int:
     missing = _print_parts(farm, now)
     print(f"\nweb status {settings.web_url}   archive {settings.archive_url}/")
     _print_disk(settings.home)
-    for problem in farm.book.problems:
-        print(f"recipe left out: {problem}")
+    for problem in farm.problems:
+        print(f"left out: {problem}")
     if missing:
         print("`buildfarm up` starts what does not run")
+    _print_rebuilds(settings)
     if not settings.history_file.exists():
         return 1 if missing else 0
     history = open_history(settings.history_file)
@@ -79,6 +81,23 @@ def _print_disk(home: Path) -> None:
             f"little room: {free / 1e9:.1f} GB free below {home}; stages fail when it is full\n"
             "  `buildfarm root gc` removes old root file systems; keep_runs in farm.toml is how many runs are kept"
         )
+
+
+def _print_rebuilds(settings: Settings) -> None:
+    if not settings.regression_file.exists():
+        return
+    from buildfarm.regress.model import RebuildVerdict
+    from buildfarm.regress.nights import open_nights
+
+    nights = open_nights(settings.regression_file)
+    for name, (reason, _since) in sorted(nights.workers_out().items()):
+        print(f"{name} is out of service: {reason}")
+        print(f"  when it is sound again: buildfarm rebuild workers --put-back {name}")
+    for night in (*nights.open_nights_of("farm"), *nights.open_nights_of("here")):
+        verdicts = [one.verdict for one in nights.rebuilds(night)]
+        settled, new = len(verdicts) - verdicts.count(None), verdicts.count(RebuildVerdict.NEW_FAILURE)
+        failures = f", {new} new failure{'' if new == 1 else 's'}" if new else ""
+        print(f"night {night.number} of {night.set}: {settled} of {len(verdicts)}{failures}")
 
 
 def _resident_mb(pid: int) -> int:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 def start_farm(farm: Farm) -> None:
     """Start the parts that do not run; recipes that cannot be read are named and left out."""
-    for problem in farm.book.problems:
+    for problem in farm.problems:
         print(f"left out: {problem}", file=sys.stderr)
     _ = farm.admin_password
     with one_at_a_time(farm.settings):

@@ -20,20 +20,24 @@ from buildfarm.history import open_history
 from buildfarm.master.database import database_config
 from buildfarm.master.dispatcher import SCHEDULER, queue_name
 from buildfarm.master.hooks import FORGES, TrunkHook, forge_hook
-from buildfarm.master.service import FarmService
+from buildfarm.master.rebuild_builders import may_start_commit, rebuild_builders
+from buildfarm.master.rebuild_queue import CULPRIT, PROJECT, REBUILD
+from buildfarm.master.service import FarmService, Record, Work
 from buildfarm.master.steps import EXPLANATION, StepContext, TaskFactory
 from buildfarm.master.workers import FarmWorker, awake_first
 from buildfarm.pipeline import GROUPS
 from buildfarm.recipe.jobs import branch_of
+from buildfarm.regress.nights import open_nights
 from buildfarm.settings import Settings
 from buildfarm.trunk import redact
 
 HISTORY_THREADS = 4
 LOG_LIMIT_BYTES = 32 * 1024 * 1024
 SIMULTANEOUS_CHECKS = 2
+COMPANY = 1000  # more than a worker will ever do at once
 BY_HAND = "run-by-hand"
 
-_kept: dict[Path, tuple[Any, ThreadPool]] = {}
+_kept: dict[Path, Record] = {}
 
 
 def configure(root: str | Path | None = None) -> dict[str, Any]:
@@ -51,9 +55,11 @@ def _configure(farm: Farm) -> dict[str, Any]:
     settings = farm.settings
     for problem in farm.book.problems:
         log.msg(f"recipe left out: {problem}")
+    for problem in farm.sets.problems:
+        log.msg(f"package set left out: {problem}")
     farm.ensure_archives()
-    history, pool = _history(settings)
-    context = StepContext(settings, history, pool)
+    record = _record(settings)
+    work = Work(settings, record, tuple(farm.book.recipes.values()), farm.sets, farm.build_workers)
     latent = _latent_workers(farm)
     return {
         "title": "Build farm",
@@ -63,14 +69,16 @@ def _configure(farm: Farm) -> dict[str, Any]:
         "db": database_config(),
         "protocols": {"pb": {"port": _workers_port(settings)}},
         "workers": [*_workers(farm), *latent],
-        "builders": _builders(farm, context, latent),
+        "builders": _builders(farm, record, latent),
         "projects": _projects(farm),
         # Buildbot wants every builder to have a scheduler; the dispatcher adds its buildsets in this one's name.
         "schedulers": [
-            schedulers.Triggerable(name=SCHEDULER, builderNames=[queue_name(group) for group in GROUPS]),
+            schedulers.Triggerable(
+                name=SCHEDULER, builderNames=[queue_name(group) for group in (*GROUPS, REBUILD, CULPRIT)]
+            ),
             _force_scheduler(farm),
         ],
-        "services": [FarmService(settings, tuple(farm.book.recipes.values()), history, pool)],
+        "services": [FarmService(work)],
         "collapseRequests": False,
         "prioritizeBuilders": None,
         "www": _www(farm),
@@ -81,13 +89,14 @@ def _configure(farm: Farm) -> dict[str, Any]:
     }
 
 
-def _history(settings: Settings) -> tuple[Any, ThreadPool]:
-    """One history and one pool a process, however often it is reconfigured."""
+def _record(settings: Settings) -> Record:
+    """One record and one pool a process, however often it is reconfigured."""
     if settings.history_file not in _kept:
         pool = ThreadPool(1, HISTORY_THREADS, "history")
         pool.start()
         reactor.addSystemEventTrigger("during", "shutdown", pool.stop)
-        _kept[settings.history_file] = (open_history(settings.history_file), pool)
+        history, nights = open_history(settings.history_file), open_nights(settings.regression_file)
+        _kept[settings.history_file] = Record(history, nights, pool)
     return _kept[settings.history_file]
 
 
@@ -125,14 +134,18 @@ def _serving(farm: Farm, latent: list[Any], group: str) -> list[str]:
     return [one.name for one in latent if group in farm.latent_workers[one.name].groups]
 
 
-def _builders(farm: Farm, context: StepContext, latent: list[Any]) -> list[Any]:
+def _builders(farm: Farm, record: Record, latent: list[Any]) -> list[Any]:
     # A worker checks two commits at once beside one build: a push never waits for somebody's long build. Nor does
-    # a build wait for machines, which have their own memory and are few.
-    locks = {
-        "source": util.WorkerLock("checks", maxCount=SIMULTANEOUS_CHECKS).access("counting"),
-        "build": util.WorkerLock("builds", maxCount=1).access("counting"),
-        "verify": util.WorkerLock("machines", maxCount=context.settings.vm.simultaneous).access("counting"),
+    # a build wait for machines, which have their own memory and are few. In company they all are: what must be
+    # alone on its worker waits until they have ended, and they wait for it.
+    company = util.WorkerLock("company", maxCount=COMPANY)
+    builds = util.WorkerLock("builds", maxCount=1).access("counting")
+    own_locks = {
+        "source": [util.WorkerLock("checks", maxCount=SIMULTANEOUS_CHECKS).access("counting")],
+        "build": [builds],
+        "verify": [util.WorkerLock("machines", maxCount=farm.settings.vm.simultaneous).access("counting")],
     }
+    context = StepContext(farm.settings, record.history, record.pool)
     builders = [
         util.BuilderConfig(
             name=queue_name(group.name),
@@ -140,8 +153,9 @@ def _builders(farm: Farm, context: StepContext, latent: list[Any]) -> list[Any]:
             if group.worker == "sign"
             else [*farm.build_workers, *_serving(farm, latent, group.name)],
             nextWorker=awake_first,
+            canStartBuild=may_start_commit if group.name == "build" else None,
             factory=TaskFactory(context),
-            locks=[locks[group.name]] if group.name in locks else [],
+            locks=[*own_locks.get(group.name, []), company.access("counting")],
             description=f"{', '.join(group.stages)} of all recipes: here is what waits; "
             "what has begun is on each recipe's own pages",
             tags=["all recipes", group.name],
@@ -155,20 +169,26 @@ def _builders(farm: Farm, context: StepContext, latent: list[Any]) -> list[Any]:
         description="run a recipe's revision, or give one that did not pass another chance",
         tags=["all recipes"],
     )
-    return [*builders, by_hand]
+    return [*builders, *rebuild_builders(farm, record, builds, company), by_hand]
 
 
 def _projects(farm: Farm) -> list[Any]:
-    """A page for each recipe, with what it is made of."""
+    """A page for each recipe, with what it is made of, and one for nightly rebuilds."""
+    rebuilds = util.Project(
+        name=PROJECT, description="packages rebuilt though nobody changed them, night by night"
+    )
     return [
-        util.Project(
-            name=name,
-            description=f"{branch.vcs} {redact(branch.location)} {branch.branch}".rstrip()
-            + f" → {' → '.join(filter(None, (recipe.publish, recipe.promote)))},"
-            + f" {', '.join(recipe.series)} on {', '.join(recipe.architectures)}",
-        )
-        for name, recipe in sorted(farm.book.recipes.items())
-        for branch in (branch_of(recipe),)
+        rebuilds,
+        *(
+            util.Project(
+                name=name,
+                description=f"{branch.vcs} {redact(branch.location)} {branch.branch}".rstrip()
+                + f" → {' → '.join(filter(None, (recipe.publish, recipe.promote)))},"
+                + f" {', '.join(recipe.series)} on {', '.join(recipe.architectures)}",
+            )
+            for name, recipe in sorted(farm.book.recipes.items())
+            for branch in (branch_of(recipe),)
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Keeping the disk from filling: old runs' workspaces, and old logs on Buildbot's pages."""
+"""Keeping the disk from filling: old runs' workspaces, old nights' builds, and old logs on Buildbot's pages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from buildfarm.build.namespaces import remove_owned_tree
 from buildfarm.errors import FarmError
 from buildfarm.files import remove_tree
 from buildfarm.history import History
+from buildfarm.regress.nights import Nights
+from buildfarm.regress.tidying import tidy
 from buildfarm.settings import Settings
 
 EVERY_S = 3600.0
@@ -51,9 +53,10 @@ def _remove(path: Path) -> None:
 class Housekeeping:
     """The same round every hour, away from the reactor."""
 
-    def __init__(self, master: Any, history: History) -> None:
+    def __init__(self, master: Any, history: History, nights: Nights) -> None:
         self._master = master
         self._history = history
+        self._nights = nights
         self._timer: Any = None
         self.settings: Settings | None = None
 
@@ -74,6 +77,7 @@ class Housekeeping:
             removed = await threads.deferToThread(remove_old_runs, self.settings, self._history)
             if removed:
                 log.msg(f"workspaces of {len(removed)} old runs removed")
+            await threads.deferToThread(tidy, self.settings, self._nights, self._master.reactor.seconds())
             await self._remove_old_logs(self.settings.farm.keep_logs_days)
         except Exception:  # noqa: BLE001 (told in the log; the next round tries again)
             log.err(None, "housekeeping")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from buildbot.plugins import util
-from buildbot.process import remotecommand
+from buildbot.process import remotecommand, remotetransfer
 from buildbot.process.buildstep import BuildStep
 from buildbot.process.results import EXCEPTION, FAILURE, SKIPPED, SUCCESS
 from buildbot.steps.worker import CompositeStepMixin
@@ -31,6 +33,7 @@ RESULTS = {
     Verdict.SKIPPED: SKIPPED,
 }
 EXPLANATION = "what to do"
+LEFT_LIMIT_BYTES = 8 * 1024 * 1024
 TRUSTED_STATUSES = {verdict.exit_status for verdict in Verdict}
 
 
@@ -64,16 +67,66 @@ def _boot_limit_s(boot: BootJob) -> int:
     return boots * boot.boot_timeout_s + installations * boot.install_timeout_s + 2 * boot.test_timeout_s
 
 
-class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
-    """One stage of one task."""
+class FarmStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
+    """A step that runs a command of ours on the worker, and reads what it left there."""
 
     haltOnFailure = True  # noqa: N815 (Buildbot's name)
     flunkOnFailure = True  # noqa: N815
+    _pool: Any
+    _command: Any = None
+
+    def in_thread(self, call: Any, *args: Any, **kwargs: Any) -> defer.Deferred[Any]:
+        """Call what may wait for the disk."""
+        return threads.deferToThreadPool(self.master.reactor, self._pool, call, *args, **kwargs)
+
+    @async_to_deferred
+    async def run_ours(
+        self, words: Sequence[str], settings: Settings, *, stdin: Any, limit_s: int, **environment: str
+    ) -> int | None:
+        """Run ``buildfarm`` with these words, ``stdin`` as JSON at its input; returns its exit status.
+
+        What it says is shown as the step's log. After ``limit_s`` seconds it is told to end.
+        """
+        self._command = remotecommand.RemoteShellCommand(
+            str(settings.home),
+            [sys.executable, "-m", "buildfarm", *words],
+            env={"BUILDFARM_ROOT": str(settings.root), "BUILDFARM_HOME": str(settings.home), **environment},
+            initialStdin=json.dumps(stdin),
+            logEnviron=False,
+            timeout=None,
+            maxTime=limit_s,
+            interruptSignal="TERM",
+            sigtermTime=15,
+            usePTY=False,
+        )
+        log = await self.addLog("stdio")
+        self._command.useLog(log, False, "stdio")
+        await self.runCommand(self._command)
+        return self._command.rc
+
+    @async_to_deferred
+    async def read_left(self, path: Path) -> str:
+        """The text of a file that the command left on the worker; "" where there is none, or one too large."""
+        writer = remotetransfer.StringFileWriter()
+        asked = {
+            "workdir": "/",
+            "workersrc": str(path),
+            "writer": writer,
+            "maxsize": LEFT_LIMIT_BYTES,
+            "blocksize": 32 * 1024,
+        }
+        failed = await self.runRemoteCommand("uploadFile", asked, abandonOnFailure=False)
+        return "" if failed else writer.buffer
+
+
+class StageStep(FarmStep):
+    """One stage of one task."""
 
     def __init__(self, context: StepContext, stage: str, series: str = "", architecture: str = "") -> None:
         self._target = "-".join(part for part in (series, architecture) if part)
         super().__init__(name=f"{stage} {self._target}".rstrip(), description=BY_NAME[stage].summary)
         self._context = context
+        self._pool = context.pool
         self._stage = stage
         self._series = series
         self._architecture = architecture
@@ -83,16 +136,16 @@ class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
     async def run(self) -> int:
         """Run the stage; the step's end is the stage's verdict."""
         history = self._context.history
-        run, task = await self._in_thread(self._find)
+        run, task = await self.in_thread(self._find)
         if task.attempts != self.getProperty("attempt"):
             self._summary = f"attempt {self.getProperty('attempt')} is over: there was a later one"
             text = f"{self._summary}.\n\nGo to its page, or run the recipe at this revision by hand.\n"
             await self.addCompleteLog(EXPLANATION, text)
             return EXCEPTION
         page = await self.build.getUrl()
-        await self._in_thread(history.record_stage_start, task, self._stage, self._target, page)
+        await self.in_thread(history.record_stage_start, task, self._stage, self._target, page)
         result = await self._run_stage(run)
-        await self._in_thread(history.record_stage, run, result)
+        await self.in_thread(history.record_stage, run, result)
         self._summary = result.reason
         if result.verdict in (Verdict.FAIL, Verdict.ERROR):
             await self.addCompleteLog(EXPLANATION, explain(run, result, self._context.settings))
@@ -105,9 +158,6 @@ class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
             summary["build"] = f"{self.name}: {self._summary}"
         return summary
 
-    def _in_thread(self, call: Any, *args: Any) -> defer.Deferred[Any]:
-        return threads.deferToThreadPool(self.master.reactor, self._context.pool, call, *args)
-
     def _find(self) -> tuple[Run, Task]:
         run = self._context.history.run(self.getProperty("run"))
         assert run is not None, self.getProperty("run")
@@ -117,55 +167,41 @@ class StageStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
     @async_to_deferred
     async def _run_stage(self, run: Run) -> StageResult:
         workspace = Workspace(self._context.settings.runs / run.run_id)
-        command = remotecommand.RemoteShellCommand(
-            str(self._context.settings.home),
-            self._argv(workspace),
-            env=await self._in_thread(self._environment, run),
-            initialStdin=json.dumps(run.job.to_json()),
-            logEnviron=False,
-            timeout=None,
-            maxTime=stage_limit_s(run.job, self._stage),
-            interruptSignal="TERM",
-            sigtermTime=15,
-            usePTY=False,
-        )
-        log = await self.addLog("stdio")
-        command.useLog(log, False, "stdio")
         started = self.master.reactor.seconds()
-        await self.runCommand(command)
-        if command.rc in TRUSTED_STATUSES:
-            text = await self.getFileContentFromWorker(
-                str(workspace.directory(self._stage, self._target) / "result.json")
-            )
+        status = await self.run_ours(
+            self._words(workspace),
+            self._context.settings,
+            stdin=run.job.to_json(),
+            limit_s=stage_limit_s(run.job, self._stage),
+            **await self.in_thread(self._environment, run),
+        )
+        if status in TRUSTED_STATUSES:
+            text = await self.read_left(workspace.directory(self._stage, self._target) / "result.json")
             try:
-                result = StageResult.from_json(json.loads(text or ""))
+                result = StageResult.from_json(json.loads(text))
             except (ValueError, KeyError, TypeError):
                 result = None
-            if result is not None and result.verdict.exit_status == command.rc:
+            if result is not None and result.verdict.exit_status == status:
                 return result
         return StageResult(
             self._stage,
             self._target,
             Verdict.ERROR,
-            f"the stage ended without a verdict (exit status {command.rc})",
+            f"the stage ended without a verdict (exit status {status})",
             started,
             self.master.reactor.seconds(),
         )
 
-    def _argv(self, workspace: Workspace) -> list[str]:
-        argv = [sys.executable, "-m", "buildfarm", "stage", self._stage, "--workspace", str(workspace.path)]
+    def _words(self, workspace: Workspace) -> list[str]:
+        words = ["stage", self._stage, "--workspace", str(workspace.path)]
         if self._series:
-            argv += ["--series", self._series]
+            words += ["--series", self._series]
         if self._architecture:
-            argv += ["--architecture", self._architecture]
-        return [*argv, "--job", "-"]
+            words += ["--architecture", self._architecture]
+        return [*words, "--job", "-"]
 
     def _environment(self, run: Run) -> dict[str, str]:
-        environment = {
-            "BUILDFARM_ROOT": str(self._context.settings.root),
-            "BUILDFARM_HOME": str(self._context.settings.home),
-            RUNS_MARK_VARIABLE: ensure_runs_mark(self._context.settings.runs),
-        }
+        environment = {RUNS_MARK_VARIABLE: ensure_runs_mark(self._context.settings.runs)}
         if self._stage == "sign":
             # The signer is told by us, not by the workspace, what the source stage made.
             source = self._context.history.stage_result(run, "source", self._series)

@@ -1,0 +1,81 @@
+"""Keeping the disk from filling with old nights: their builds' directories, and environments that nobody needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from buildfarm.build.layers import collect_layers
+from buildfarm.build.manifest import Manifest, read_manifest
+from buildfarm.build.namespaces import remove_owned_tree
+from buildfarm.errors import FarmError
+from buildfarm.files import remove_tree
+from buildfarm.regress.nights import Nights
+from buildfarm.regress.places import Places
+from buildfarm.settings import Settings
+
+YOUNG_S = 2 * 86400.0
+"""What is younger may be of a build that is not on record yet."""
+LAYERS_UNUSED_S = 14 * 86400.0
+LEAVING = ".leaving-"
+
+
+def tidy(settings: Settings, nights: Nights, now: float) -> tuple[int, ...]:
+    """Remove what is past ``keep_nights`` and no longer used; returns the numbers of the builds that went.
+
+    What is in these directories and is none of ours is left alone. Environments stay while anything is built.
+    ``now`` is in seconds since the epoch.
+    """
+    places = Places(settings.regression_root, settings.cache)
+    keep = settings.regression.keep_nights
+    gone = _remove_builds(places.root / "builds", nights.kept_builds_past(keep))
+    if not nights.submitted("farm") and not nights.submitted("here"):
+        _remove_environments(places, nights.environments_in_use(keep), now)
+    collect_layers(
+        settings.cache,
+        max_age_s=LAYERS_UNUSED_S,
+        max_bytes=settings.regression.cache_gib << 30,
+        now=now,
+    )
+    return gone
+
+
+def _remove_builds(directory: Path, past: tuple[int, ...]) -> tuple[int, ...]:
+    """Each directory is renamed first, so that none is ever found half removed."""
+    if not directory.is_dir():
+        return ()
+    present = {path.name for path in directory.iterdir()}
+    gone = tuple(number for number in past if str(number) in present)
+    for number in gone:
+        (directory / str(number)).rename(directory / f"{LEAVING}{number}")
+    for path in directory.glob(f"{LEAVING}*"):
+        _remove(path)
+    return gone
+
+
+def _remove(path: Path) -> None:
+    try:
+        try:
+            remove_tree(path)
+        except PermissionError:  # something a build left belongs to the ids it ran under
+            remove_owned_tree(path)
+    except (OSError, FarmError):
+        return  # it is tried again the next time
+
+
+def _remove_environments(places: Places, in_use: frozenset[str], now: float) -> None:
+    kept: set[str] = set()
+    for path in places.manifest_path("x").parent.glob("*.json"):
+        if path.stem in in_use or now - path.stat().st_mtime < YOUNG_S:
+            kept.update(deb.sha256 for manifest in _read(path) for deb in manifest.packages)
+        else:
+            path.unlink(missing_ok=True)
+    if kept:
+        places.store.forget(frozenset(kept))
+
+
+def _read(path: Path) -> Iterator[Manifest]:
+    try:
+        yield read_manifest(path)
+    except (OSError, ValueError):
+        return
