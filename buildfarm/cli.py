@@ -31,6 +31,7 @@ COMMANDS = {
     "archive": "PPAs of the embedded archive: create, list, show, serve",
     "root": "root file systems for clean builds: make, list, remove",
     "rebuild": "rebuild packages that nobody touched, and see what broke",
+    "repro": "have a kept rebuild's very environment again, in a shell",
     "vm": "machines that packages are tried in, and their images",
     "demo": "make the demonstration trunks and follow a commit to an installed package",
 }

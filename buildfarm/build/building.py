@@ -164,34 +164,41 @@ def _filled_up(ended: Ended) -> bool:
     return ended.status != 0 and not stopped and "No space left on device" in ended.finished.text
 
 
+def builder_orders(order: LayeredBuild) -> Orders:
+    """The walls that a build runs in, and what runs there: the files of its source come in as a tar stream."""
+    return Orders(
+        ("sh", "-c", build_script(order)),
+        process.clean_environment(
+            USER="builder",
+            LOGNAME="builder",
+            DEB_BUILD_OPTIONS=" ".join(order.options),
+            SHELL="/bin/sh",
+        ),
+        layers=order.layers,
+        uid=BUILDER_UID,
+        cwd=PLACE,
+        unpack=True,
+        scratch_inodes=SCRATCH_FILES,
+        limits={
+            "NPROC": order.limits.processes,
+            "FSIZE": FILE_LIMIT_BYTES,
+            "CORE": 0,
+            "NOFILE": OPEN_FILES,
+        },
+    )
+
+
 def _run(order: LayeredBuild, out: Path, log: BinaryIO, in_memory: int) -> tuple[Ended, LimitWatch]:
     kills_before = count_oom_kills()
     with contextlib.ExitStack() as stack:
-        scratch = None if in_memory else stack.enter_context(_scratch_directory(order))
+        scratch = None if in_memory else stack.enter_context(scratch_directory(order))
         watch = LimitWatch(order.limits, scratch, memory_available())
-        stream = stack.enter_context(_packed(order.source))
+        stream = stack.enter_context(packed_source(order.source))
         out.mkdir(parents=True, exist_ok=True)
-        orders = Orders(
-            ("sh", "-c", _script(order)),
-            process.clean_environment(
-                USER="builder",
-                LOGNAME="builder",
-                DEB_BUILD_OPTIONS=" ".join(order.options),
-                SHELL="/bin/sh",
-            ),
-            layers=order.layers,
-            uid=BUILDER_UID,
-            cwd=PLACE,
-            unpack=True,
+        orders = replace(
+            builder_orders(order),
             scratch=scratch,
             scratch_bytes=in_memory,
-            scratch_inodes=SCRATCH_FILES,
-            limits={
-                "NPROC": order.limits.processes,
-                "FSIZE": FILE_LIMIT_BYTES,
-                "CORE": 0,
-                "NOFILE": OPEN_FILES,
-            },
             results=[
                 (RESULTS, out / "results.tar", RESULTS_LIMIT_BYTES),
                 (SPACE, out / "space", SPACE_LIMIT_BYTES),
@@ -254,10 +261,15 @@ def _judge(order: LayeredBuild, ended: Ended, watch: LimitWatch, build_s: float,
     )
 
 
-def _script(order: LayeredBuild) -> str:
-    """What runs inside, as the builder."""
+def tree_name(order: LayeredBuild) -> str:
+    """The directory below ``PLACE`` that the source is unpacked to."""
     upstream = order.version.partition(":")[2] or order.version
-    tree = f"{order.package}-{upstream.rpartition('-')[0] or upstream}"
+    return f"{order.package}-{upstream.rpartition('-')[0] or upstream}"
+
+
+def build_script(order: LayeredBuild) -> str:
+    """What runs inside, as the builder."""
+    tree = tree_name(order)
     kind = "-b" if order.arch_all else "-B"
     return f"""\
 printf %s {shlex.quote(box("Unpack source"))}
@@ -299,7 +311,7 @@ def unpack_results(archive: Path, out: Path) -> tuple[Path, ...]:
 
 
 @contextlib.contextmanager
-def _scratch_directory(order: LayeredBuild) -> Iterator[Path]:
+def scratch_directory(order: LayeredBuild) -> Iterator[Path]:
     """A directory on the layers' disk for what a build writes; nobody but our subordinate ids can be in it."""
     making = open_directory(order.scratch, f"build-{order.package}")
     try:
@@ -309,7 +321,7 @@ def _scratch_directory(order: LayeredBuild) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _packed(directory: Path) -> Iterator[BinaryIO]:
+def packed_source(directory: Path) -> Iterator[BinaryIO]:
     """A source package's files as a tar stream."""
     with tempfile.TemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as packed:

@@ -28,6 +28,7 @@ from buildfarm.regress.model import BuildReport, RebuildJob
 from buildfarm.regress.orders import BuildOrder
 from buildfarm.regress.places import Places, places_of
 from buildfarm.regress.reading import report_of
+from buildfarm.regress.source_index import source_cache
 from buildfarm.settings import Settings
 from buildfarm.verdict import Verdict
 
@@ -166,7 +167,7 @@ def tried(order: BuildOrder, directory: Path, settings: Settings, log: BinaryIO)
     root = get_root(spec_for(settings, job.series, job.architecture), cache, log)
     source = directory / "source"
     try:
-        dsc = fetch_source(job, source, cache / "sources")
+        dsc = fetch_source(job, source, source_cache(settings))
         with environment_for(order, dsc, root, places, log) as use:
             scratch = cache / "scratch"
             scratch.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,67 @@
+"""``buildfarm repro RUN``: the very environment of a kept build, open in a shell, or built in again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from buildfarm.errors import UsageError
+from buildfarm.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from buildfarm.regress.orders import BuildOrder
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the arguments."""
+    parser.add_argument("run", metavar="RUN", help="the number of a build (#123 or 123), or a pack from elsewhere")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--build", action="store_true", help="build again, and no shell")
+    how.add_argument("--unpack", action="store_true", help="a shell beside the unpacked source, nothing built")
+    how.add_argument("--pack", type=Path, metavar="FILE", help="write all it takes into FILE, for another machine")
+    parser.add_argument("--network", action="store_true", help="with the network, which builds do not have")
+    parser.epilog = (
+        "Without --build: the source is built until it ends, and a shell opens in the tree as it was left. "
+        "Exit status: the shell's; with --build 0 it passes, 1 it fails, 3 trouble of the farm, "
+        "4 dependencies are missing; 2 wrong usage."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked."""
+    from buildfarm.process import adopt_descendants, kill_descendants
+    from buildfarm.regress.reproducing import find_kept, open_shell, read_pack, write_pack
+
+    settings = load_settings()
+    number = args.run.removeprefix("#")
+    if number.isdecimal() and len(number) < 12:
+        kept = find_kept(int(number), settings)
+    elif Path(args.run).is_file():
+        kept = read_pack(Path(args.run), settings)
+    else:
+        raise UsageError(f"{args.run!r} is neither a build's number nor a pack's file")
+    out = sys.stdout.buffer
+    if args.pack is not None:
+        write_pack(kept, args.pack, settings, out)
+        return 0
+    print(kept.told, flush=True)
+    adopt_descendants()
+    try:
+        if args.build:
+            return _again(kept.order, settings)
+        return open_shell(kept, settings, out, build=not args.unpack, network=args.network)
+    finally:
+        kill_descendants()
+
+
+def _again(order: BuildOrder, settings: Settings) -> int:
+    from buildfarm.commands.rebuild import EXIT_STATUS
+    from buildfarm.regress.one_build import run_build
+
+    with tempfile.TemporaryDirectory() as name:
+        report = run_build(order, Path(name) / "build", settings, sys.stdout.buffer)
+    print(f"{report.outcome}: {report.reason}")
+    return EXIT_STATUS[report.outcome]
