@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
@@ -235,10 +236,15 @@ def _convert(kind: Any, data: Any, where: str) -> Any:
     return data
 
 
-def _convert_dataclass(kind: type[Any], data: Any, where: str) -> Any:
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _convert_dataclass(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, Mapping):
         raise ValueError(f"{where}: an object is wanted, not {type(data).__name__}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     names = {f.name for f in dataclasses.fields(kind)}
     if unknown := set(data) - names:
         raise ValueError(f"{where}: unknown {', '.join(sorted(unknown))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from buildfarm.regress.flaky import Rate
 from buildfarm.regress.model import BuildKind, BuildReport, Culprit, RebuildJob, RebuildVerdict, Subject
 
 Driver = Literal["farm", "here"]
+JOBS_CACHED = 4096  # the queue is looked at whenever a build ends, and a night may have thousands
 State = Literal["waiting", "submitted", "done"]
 
 
@@ -138,6 +140,11 @@ def variant_of(job: RebuildJob) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@lru_cache(JOBS_CACHED)
+def _job(text: str) -> RebuildJob:
+    return RebuildJob.from_json(json.loads(text))
+
+
 def night_of(row: sa.Row[Any]) -> Night:
     """The night of a row of ``nights``."""
     rules = from_plain(NightRules, json.loads(row.rules))
@@ -159,7 +166,7 @@ def rebuild_of(row: sa.Row[Any]) -> Rebuild:
     return Rebuild(
         id=row.id,
         night=row.night,
-        job=RebuildJob.from_json(json.loads(row.job)),
+        job=_job(row.job),
         verdict=RebuildVerdict(row.verdict) if row.verdict else None,
         since=row.since,
         reason=row.reason,
@@ -195,5 +202,5 @@ def build_of(row: sa.Row[Any]) -> Build:
         counts=row.counts,
         report=BuildReport.from_json(json.loads(row.report)) if row.report else None,
         page=row.page,
-        job=RebuildJob.from_json(json.loads(row.job or row.rebuild_job)),
+        job=_job(row.job or row.rebuild_job),
     )

@@ -22,7 +22,7 @@ worker said that was taken out of service is left out before.
     fail, fail ...           a control passed there since            new failure
     fail, fail ...                                                   build: control, there
 
-"Start again" is a first build on another worker; when three workers are used up it is infrastructure.
+"Start again" is a first build on another worker; the third time it is infrastructure instead.
 """
 
 from __future__ import annotations
@@ -164,10 +164,10 @@ def _after_control(now: Situation, control: Ran) -> Next | Settled:
 
 
 def _elsewhere(now: Situation, worker: str, why: str, take_out: str = "") -> Next | Settled:
-    left = (*(name for name in now.left if name != worker), worker)
+    left = (*now.left, worker)  # one that it came back to counts again, so that it ends where there is no other
     if len(left) < WORKER_LIMIT:
         return Next("first", avoid=left, restart=True, take_out=take_out)
-    words = f"{why}; it has left {len(left)} workers: {', '.join(left)}"
+    words = f"{why}; so it left its worker {len(left)} times: {', '.join(left)}"
     return _settled(now, RebuildVerdict.INFRASTRUCTURE, words, take_out=take_out)
 
 

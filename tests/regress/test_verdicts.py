@@ -162,6 +162,17 @@ def test_after_three_workers_it_is_infrastructure() -> None:
     assert "w3, w2, w1" in got.reason
 
 
+def test_where_there_is_no_other_worker_it_ends_too() -> None:
+    left: tuple[str, ...] = ()
+    for _ in range(2):
+        again_first = decide(Situation(TONIGHT, (first("fail"),), was(PASSING), left=left, out=frozenset({"w1"})))
+        assert isinstance(again_first, Next)
+        left = again_first.avoid
+    got = decide(Situation(TONIGHT, (first("fail"),), was(PASSING), left=left, out=frozenset({"w1"})))
+    assert isinstance(got, Settled)
+    assert got.verdict is TROUBLE
+
+
 @pytest.mark.parametrize("outcome", ["fail", "error", "dependency-wait"])
 def test_what_a_worker_said_that_was_taken_out_since_does_not_count(outcome: Outcome) -> None:
     for past in (NOTHING, was(STILL), was(PASSING)):
