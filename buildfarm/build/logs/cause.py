@@ -103,7 +103,7 @@ def _unmet(texts: Iterable[str]) -> str:
 def _trouble(reading: LogReading, judgement: Judgement) -> str:
     if reading.machine:
         return _machine_class(reading.machine[0])
-    if reading.unmet and reading.mirror:
+    if judgement.reason.startswith("the mirror failed"):
         return "the mirror failed"
     if reading.unmet and "build-dependencies" in judgement.reason:
         return f"cannot install {_names(reading.unmet)}"

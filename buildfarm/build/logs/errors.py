@@ -13,7 +13,7 @@ import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from buildfarm.build.logs.lines import CONTEXT_AFTER, CONTEXT_BEFORE, Line
+from buildfarm.build.logs.lines import Line
 
 MAX_FIRST = 60
 MAX_RECENT = 60
@@ -24,6 +24,7 @@ BUILD_WINDOW = 1000
 TEST_WINDOW = 80
 TRACEBACK_LINES = 200
 DIFF_LINES = 400
+MAX_DUMPS = 100
 
 
 class Rank(enum.IntEnum):
@@ -37,7 +38,7 @@ class Rank(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """A telling line: of which kind, what it says without the place, the lines around it.
+    """A telling line: of which kind, what it says without the place, the line itself.
 
     ``general``: the same words in another package mean the same cause.
     """
@@ -48,22 +49,32 @@ class Found:
     kind: str
     message: str
     general: bool = True
-    context: tuple[tuple[int, str], ...] = ()
+    line: Line | None = None
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Lines that match ``pattern`` are of this kind; its group ``message`` is what they say."""
+    """Lines that match ``expression`` are of this kind; its group ``message`` is what they say.
+
+    ``words``: only a line with one of them can match, which is told much faster.
+    """
 
     kind: str
-    pattern: re.Pattern[str]
+    words: tuple[str, ...]
+    expression: str
     rank: Rank = Rank.CAUSE
     general: bool = True
+    pattern: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pattern", re.compile(self.expression))
 
 
 _TOOLS = r"(?:[\w-]+-)?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|cc1|cc1plus|as|gfortran|rustc|javac)(?:-\d+)?"
 _WHERE = r"(?:\{standard input\}|[^\s:][^:]*?)(?::\d+)+"
 
+MAKE_WORDS = ("make[", "make: ")
+_SIGNALS = ("Segmentation fault", "Aborted", "Killed", "Bus error", "Illegal instruction")
 _LD = r"\bld(?:\.\w+)?: "
 _MAKE_SAYS = r"^g?make(?:\[\d+\])?: "
 _ERROR_IN = r"(?:fatal |internal compiler )?[Ee]rror(?:\[\w+\])?: "
@@ -77,7 +88,7 @@ _NOISE = re.compile(
 _NOISE_EXCEPT = re.compile(r"^dh_\w+: warning: |^dpkg-\w+: warning: some ")
 _ECHO = re.compile(
     r"^g?make(?:\[\d+\])?: \*\*\* (?:\[|Waiting|Deleting|wait)"
-    r"|^dh_\w+: error: (?:.* returned exit code|failing due to earlier errors|missing files, aborting)"
+    r"|^dh_\w+: error: (?:.* returned exit code|[Ff]ailing due to earlier|Aborting due to|missing files, aborting)"
     r"|^dpkg-buildpackage: error"
     r"|^E: (?:Build failure|pybuild .*(?:exit code|failed with)|Package installation failed|Caught signal)"
     r"|^collect2: error|^ninja: build stopped|^FAILED: |^FAIL\t"
@@ -89,86 +100,94 @@ _MAKE = re.compile(r"^g?make(?:\[\d+\])?: \*\*\* \[(?:[^\]]*: )?(?P<target>[^\]:
 _FORGIVEN = re.compile(r"^g?make(?:\[\d+\])?: \[.*\] .*\(ignored\)$")
 _STEP = re.compile(r"^(?:   (?P<dh>dh_\w+|debian/rules \w+)| (?P<target>debian/rules [\w-]+|dpkg-\w+ [\w -]*))")
 _BOX = re.compile(r"^\| (?P<name>\S.*?) +\|$")
+_DUMP = re.compile(r"^==> \S.* <==$")
 _SYMBOLS = re.compile(r"^dpkg-gensymbols: (?:error|warning): some ")
 _SYMBOL = re.compile(r"^(?P<symbol>(?:\+#MISSING|\+ |- )[^@]*@\S+)")
 _TRACEBACK = re.compile(r"^(?P<indent>[ E]*)Traceback \(most recent call last\):")
 
 RULES: tuple[Rule, ...] = (
-    Rule("missing module", re.compile(r"(?:ModuleNotFoundError|ImportError): (?P<message>No module named .+)")),
-    Rule("missing module", re.compile(r"(?P<message>Can't locate \S+) in @INC")),
-    Rule("missing module", re.compile(r"Error: (?P<message>Cannot find module '[^']+')")),
-    Rule("missing library", re.compile(r"error while loading shared libraries: (?P<message>.+)")),
-    Rule("missing library", re.compile(r"ImportError: (?P<message>\S+\.so[.\d]*: cannot open shared object.*)")),
-    Rule("missing symbol", re.compile(r"(?P<message>symbol lookup error: .+|undefined symbol: \S+)")),
-    Rule("missing program", re.compile(r"(?P<message>Exec format error)")),
+    Rule(
+        "missing module",
+        ("No module named",),
+        r"(?:ModuleNotFoundError|ImportError): (?P<message>No module named .+)",
+    ),
+    Rule("missing module", ("Can't locate",), r"(?P<message>Can't locate \S+) in @INC"),
+    Rule("missing module", ("Cannot find module",), r"Error: (?P<message>Cannot find module '[^']+')"),
+    Rule("missing library", ("loading shared",), r"error while loading shared libraries: (?P<message>.+)"),
+    Rule(
+        "missing library",
+        ("shared object",),
+        r"ImportError: (?P<message>\S+\.so[.\d]*: cannot open shared object.*)",
+    ),
+    Rule("missing symbol", ("symbol",), r"(?P<message>symbol lookup error: .+|undefined symbol: \S+)"),
+    Rule("missing program", ("Exec format",), r"(?P<message>Exec format error)"),
     Rule(
         "missing program",
-        re.compile(r"^g?make(?:\[\d+\])?: (?P<message>\S+: (?:No such file or directory|Command not found))$"),
+        MAKE_WORDS,
+        rf"{_MAKE_SAYS}(?P<message>\S+: (?:No such file or directory|Command not found))$",
     ),
-    Rule("link", re.compile(r"(?P<message>undefined reference to .+)")),
-    Rule("link", re.compile(r"(?P<message>multiple definition of [^;]+)")),
-    Rule("link", re.compile(rf"{_LD}(?P<message>cannot find \S+)")),
+    Rule("link", ("undefined reference",), r"(?P<message>undefined reference to .+)"),
+    Rule("link", ("multiple definition",), r"(?P<message>multiple definition of [^;]+)"),
+    Rule("link", ("cannot find",), rf"{_LD}(?P<message>cannot find \S+)"),
+    Rule("link", ("ld",), rf"{_LD}(?:error: )?(?P<message>.*(?:relocation|DSO missing|undefined symbol).*)"),
+    Rule("configure", ("configure: error",), r"^configure: error: (?P<message>.+)"),
+    Rule("configure", ("CMake Error",), r"^CMake Error(?: at (?P<where>\S+)| in \S+)?(?P<message>.*)"),
+    Rule("configure", ("meson.build",), r"^\S*meson\.build:\d+:\d+: ERROR: (?P<message>.+)"),
+    Rule("compile", ("rror",), rf"^(?:{_WHERE}|{_TOOLS}): {_ERROR_IN}(?P<message>.+)"),
+    Rule("compile", ("{standard",), r"^\{standard input\}: (?:Fatal )?[Ee]rror: (?P<message>.+)"),
+    Rule("compile", ("error[",), r"^(?P<message>error\[E\d+\]: .+)"),
+    Rule("compile", ("error: ",), r"^error: (?P<message>.+)", Rank.ERROR),
+    Rule("compile", (".go:",), r"^(?:\./)?[\w./-]+\.go:\d+:\d+: (?P<message>.+)"),
+    Rule("make", ("No rule to",), rf"{_MAKE_SAYS}\*\*\* (?P<message>No rule to make target .+)", general=False),
     Rule(
-        "link",
-        re.compile(rf"{_LD}(?:error: )?(?P<message>.*(?:relocation|DSO missing|undefined symbol).*)"),
+        "make", ("Stop.",), rf"(?:{_MAKE_SAYS})?(?:^|\S+:\d+: )\*\*\* (?P<message>.+?)\.  Stop\.$", general=False
     ),
-    Rule("configure", re.compile(r"^configure: error: (?P<message>.+)")),
-    Rule("configure", re.compile(r"^CMake Error(?: at (?P<where>\S+)| in \S+)?(?P<message>.*)")),
-    Rule("configure", re.compile(r"^\S*meson\.build:\d+:\d+: ERROR: (?P<message>.+)")),
+    Rule("packaging", ("dh: error",), r"^dh: error: (?P<message>.+)"),
     Rule(
-        "compile",
-        re.compile(
-            rf"^(?:{_WHERE}|{_TOOLS}): (?:fatal |internal compiler )?[Ee]rror(?:\[\w+\])?: (?P<message>.+)"
-        ),
-    ),
-    Rule("compile", re.compile(r"^\{standard input\}: (?:Fatal )?[Ee]rror: (?P<message>.+)")),
-    Rule("compile", re.compile(r"^(?P<message>error\[E\d+\]: .+)")),
-    Rule("compile", re.compile(r"^error: (?P<message>.+)")),
-    Rule("compile", re.compile(r"^(?:\./)?[\w./-]+\.go:\d+:\d+: (?P<message>.+)")),
-    Rule("make", re.compile(rf"{_MAKE_SAYS}\*\*\* (?P<message>No rule to make target .+)"), general=False),
-    Rule("make", re.compile(r"^(?:\S+:\d+: )?\*\*\* (?P<message>.+?)(?:\.  Stop\.)$"), general=False),
-    Rule(
-        "make",
-        re.compile(r"^g?make(?:\[\d+\])?: (?:\S+:\d+: )?\*\*\* (?P<message>.+?)(?:\.  Stop\.)$"),
+        "packaging",
+        ("dh_missing",),
+        r"^dh_missing: (?:warning|error): (?P<message>\S+ exists in .+)",
         general=False,
     ),
-    Rule("packaging", re.compile(r"^dh: error: (?P<message>.+)")),
-    Rule("packaging", re.compile(r"^dh_missing: (?:warning|error): (?P<message>\S+ exists in .+)"), general=False),
-    Rule("packaging", re.compile(r"^dh_\w+: warning: (?P<message>Cannot find .+)"), general=False),
-    Rule("packaging", re.compile(r"^dpkg-(?P<message>gensymbols: (?:error|warning): some .*)"), general=False),
-    Rule("packaging", re.compile(r"^dh_\w+: error: (?P<message>.+)"), general=False),
-    Rule("packaging", re.compile(r"^(?P<message>dpkg-(?!buildpackage)\w+: (?:error|failure): .+)")),
-    Rule("shell", re.compile(r"^\S+: (?:line )?\d+: (?P<message>Syntax error.+|syntax error.+)"), general=False),
-    Rule("error", re.compile(r"^E: (?P<message>.+)"), Rank.ERROR, general=False),
+    Rule("packaging", ("dh_",), r"^dh_\w+: warning: (?P<message>Cannot find .+)", general=False),
+    Rule(
+        "packaging", ("gensymbols",), r"^dpkg-(?P<message>gensymbols: (?:error|warning): some .*)", general=False
+    ),
+    Rule("packaging", ("dh_",), r"^dh_\w+: error: (?P<message>.+)", general=False),
+    Rule("packaging", ("dpkg-",), r"^(?P<message>dpkg-(?!buildpackage)\w+: (?:error|failure): .+)"),
+    Rule("shell", ("yntax error",), r"^\S+: (?:line )?\d+: (?P<message>[Ss]yntax error.+)", general=False),
+    Rule("error", ("E: ",), r"^E: (?P<message>.+)", Rank.ERROR, general=False),
     Rule(
         "error",
-        re.compile(r"^(?:! |\w+ )?(?:[Ff]atal )?(?:ERROR|Error)(?:: | )(?P<message>.+)"),
+        ("ERROR", "Error"),
+        r"^(?:\W+|\w+ )?(?:[Ff]atal )?(?:ERROR|Error):? (?P<message>.+)",
         Rank.ERROR,
-        general=False,
+        False,
     ),
-    Rule("exception", re.compile(r"^(?P<message>[\w.]*(?:Error|Exception): .+)"), Rank.ERROR),
+    Rule("exception", ("Error: ", "Exception: "), r"^(?P<message>[\w.]*(?:Error|Exception): .+)", Rank.ERROR),
     Rule(
-        "exception",
-        re.compile(r"(?P<message>panicked at .+|terminate called after throwing .+)"),
+        "crash",
+        ("panicked at", "terminate called"),
+        r"(?P<message>panicked at .+|terminate called .+)",
         Rank.ERROR,
-        general=False,
+        False,
     ),
-    Rule("error", re.compile(r"(?:^|[\s:])(?:fatal )?error(?:: | )(?P<message>.+)"), Rank.ERROR, general=False),
-    Rule("failed test", re.compile(r"^(?P<message>FAIL(?:ED|URE)?\b.*|.*\bFAIL: .*)"), Rank.ERROR, general=False),
+    Rule("error", ("error",), r"(?:^|[\s:])(?:fatal )?error(?:: | )(?P<message>.+)", Rank.ERROR, general=False),
+    Rule("failed test", ("FAIL",), r"^(?P<message>FAIL(?:ED|URE)?\b.*|.*\bFAIL: .*)", Rank.ERROR, general=False),
     Rule(
-        "signal",
-        re.compile(r"(?:^|: |\d )(?P<message>Segmentation fault|Aborted|Killed|Bus error|Illegal instruction)\b"),
-        Rank.ERROR,
-        general=False,
+        "signal", tuple(_SIGNALS), rf"(?:^|: |\d )(?P<message>{'|'.join(_SIGNALS)})\b", Rank.ERROR, general=False
     ),
-    Rule("missing program", re.compile(r"(?P<message>\S+: (?:command )?not found)$"), Rank.MAYBE),
-    Rule("missing file", re.compile(r"(?P<message>\S+: No such file or directory)"), Rank.MAYBE),
+    Rule("missing program", ("not found",), r"(?P<message>\S+: (?:command )?not found)$", Rank.MAYBE),
+    Rule("missing file", ("No such file",), r"(?P<message>\S+: No such file or directory)", Rank.MAYBE),
     Rule(
         "missing file",
-        re.compile(r"(?P<message>cannot find .+|Cannot allocate memory|Permission denied)"),
+        ("cannot find ", "Permission"),
+        r"(?P<message>cannot find .+|Permission denied)",
         Rank.MAYBE,
     ),
+    Rule("memory", ("Cannot allocate",), r"(?P<message>Cannot allocate memory)", Rank.MAYBE, general=False),
 )
+BY_WORD = tuple((word, rule) for rule in RULES for word in rule.words)
 EXPLAINS_TESTS = frozenset({"missing module", "missing library", "missing symbol"})
 
 
@@ -182,6 +201,7 @@ class Step:
     recent: deque[Found] = field(default_factory=lambda: deque(maxlen=MAX_RECENT))
     echoes: list[Found] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
+    dump_line: int = 0
 
     @property
     def tests(self) -> bool:
@@ -212,7 +232,6 @@ class ErrorReader:
         b"ERROR",
         b"\nE: ",
         b"*** ",
-        b"(ignored)",
         b"Traceback (most recent",
         b"Exception: ",
         b"undefined reference",
@@ -230,12 +249,11 @@ class ErrorReader:
         b"Killed",
         b"Bus error",
         b"Illegal instruction",
-        b"loading shared",
         b"Exec format error",
         b"relocation ",
         b"DSO missing",
         b"panicked at",
-        b"terminate called",
+        b"\nterminate called",
         b".go:",
         b"FAIL",
         b"dh_missing: ",
@@ -247,12 +265,14 @@ class ErrorReader:
         b"\n dpkg-",
         b"\n| ",
         b"\nninja: build stopped",
+        b"\n==> ",
     )
 
     def __init__(self) -> None:
         self.step = Step("", 0)
         self.traceback: str | None = None
         self.diff_until = 0
+        self.dumps: list[tuple[int, int]] = []
 
     def read(self, line: Line) -> int:
         """Take a telling line, or one after the beginning of a traceback."""
@@ -263,6 +283,11 @@ class ErrorReader:
         elif match := _STEP.match(text):
             self.step = Step(match["dh"] or match["target"], line.number)
             self.traceback = None
+        elif _DUMP.match(text):
+            self.step.dump_line = self.step.dump_line or line.number
+            self.traceback = None
+        elif self.step.dump_line:
+            self._read_in_dump(line)
         elif self.traceback is not None:
             return self._read_traceback(line)
         elif match := _TRACEBACK.match(text):
@@ -279,6 +304,14 @@ class ErrorReader:
             self._judge(line)
         return 0
 
+    def _read_in_dump(self, line: Line) -> None:
+        """debhelper shows the log files of what failed: all in them is told already, or was survived."""
+        if _ECHO.match(line.text) and line.text.startswith(("dh", "make", "gmake", "dpkg-buildpackage")):
+            if line.text.startswith("dh"):
+                self.dumps.append((self.step.dump_line, line.number))
+                self.dumps = self.dumps[-MAX_DUMPS:]
+            self._echo(line)
+
     def _read_traceback(self, line: Line) -> int:
         """The first line that is not indented any more is the exception."""
         indent = self.traceback or ""
@@ -290,8 +323,8 @@ class ErrorReader:
         return 0
 
     def _known(self, line: Line) -> bool:
-        for rule in RULES:
-            if rule.rank is Rank.CAUSE and (match := rule.pattern.search(line.text)):
+        for word, rule in BY_WORD:
+            if rule.rank is Rank.CAUSE and word in line.text and (match := rule.pattern.search(line.text)):
                 self._add(line, rule.rank, rule.kind, match["message"], rule.general)
                 return True
         return False
@@ -303,8 +336,8 @@ class ErrorReader:
         elif _FORGIVEN.match(text):
             self.step = Step(self.step.name, line.number)
         elif not _NOISE.search(text) or _NOISE_EXCEPT.match(text):
-            for rule in RULES:
-                if match := rule.pattern.search(text):
+            for word, rule in BY_WORD:
+                if word in text and (match := rule.pattern.search(text)):
                     self._add(line, rule.rank, rule.kind, match["message"], rule.general)
                     break
 
@@ -319,14 +352,13 @@ class ErrorReader:
         self._add(line, Rank.ECHO, "failed command", message, general=False)
 
     def _add(self, line: Line, rank: Rank, kind: str, message: str, general: bool) -> None:
-        context = line.around(CONTEXT_BEFORE, CONTEXT_AFTER)
-        self.step.add(Found(line.number, line.text.strip(), rank, kind, message.strip(), general, context))
+        self.step.add(Found(line.number, line.text.strip(), rank, kind, message.strip(), general, line.pinned()))
 
     def causes(self) -> tuple[Found, ...]:
         """The lines that may be the cause, the likeliest first: the rest of its rank follow in the log's order."""
         step = self.step
         window = TEST_WINDOW if step.tests else BUILD_WINDOW
-        anchor = _chain_start(step.echoes) if step.echoes else 1 << 62
+        anchor = step.dump_line or _chain_start(step.echoes)
         for ranks in ((Rank.CAUSE, Rank.ERROR), (Rank.MAYBE,), (Rank.ECHO,)):
             found = _order([f for rank in ranks for f in step.found(rank)], anchor, window, step.tests)
             if found:
@@ -354,7 +386,7 @@ def _as_cause(found: Found) -> Found:
 
 def _chain_start(echoes: list[Found]) -> int:
     """The first of the last complaints that follow each other: those before were survived, or another job's."""
-    start = 0
+    start = 0  # none: all is near
     for before, after in zip([None, *echoes], echoes, strict=False):
         if before is None or after.line_number - before.line_number > TEST_WINDOW:
             start = after.line_number
@@ -364,9 +396,8 @@ def _chain_start(echoes: list[Found]) -> int:
 def _order(found: list[Found], anchor: int, window: int, tests: bool) -> tuple[Found, ...]:
     """Those above the anchor and near it, a cause before a mere error; where there are none, all."""
     found = sorted(found, key=lambda f: f.line_number)
-    near = [f for f in found if anchor - window <= f.line_number <= anchor] or [
-        f for f in found if f.line_number <= anchor
-    ][-1:]
+    above = [f for f in found if f.line_number <= anchor] if anchor else found
+    near = [f for f in above if f.line_number >= anchor - window] or above[-1:]
     near = near or found
     if not tests:
         near = sorted(near, key=lambda f: (f.rank, f.line_number))

@@ -1,8 +1,8 @@
 """Whose fault a build's end is; the rules are sbuild's and those of Debian's buildds.
 
-sbuild exits 0 for ``successful`` and ``skipped`` (a source that is not for this architecture), 2 for ``attempted``,
-3 for ``given-back`` and 1 for all else. Only the stage that failed tells whom to blame, and the stage is told in the
-summary at the log's end.
+sbuild exits 0 for ``successful`` and for ``skipped`` (a source that is not for this architecture), 2 for
+``attempted``, 3 for ``given-back`` and 1 for all else. Only the stage that failed tells whom to blame, and it
+is told in the summary at the log's end.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ def judge(reading: LogReading, exit_status: int) -> Judgement:
     ) == WRONG_ARCHITECTURE:
         details = "\n".join(reading.errors or reading.last)
         return Judgement(Verdict.FAIL, _why(reading), details, "fail", stage)
+    if summary.status == "given-back" and stage in DEPENDENCY_STAGES and reading.mirror:
+        # without its indexes apt takes every package for one that is not installable
+        return _machine(reading, f"the mirror failed: {reading.mirror[0]}")
     if summary.status == "given-back" and stage in DEPENDENCY_STAGES and reading.unmet:
         return _judge_unmet(reading, stage)
     return _machine(reading, f"sbuild gave up in its stage {stage or 'unknown'} ({summary.status or 'no status'})")
@@ -76,8 +79,6 @@ def _why(reading: LogReading) -> str:
 def _judge_unmet(reading: LogReading, stage: str) -> Judgement:
     sure = [text for text in reading.unmet if is_sure(text)]
     details = "\n".join(reading.unmet)
-    if reading.mirror:  # without its indexes apt takes every package for one that is not installable
-        return Judgement(Verdict.ERROR, f"the mirror failed: {reading.mirror[0]}", details, "error", stage)
     if sure:
         reason = f"unmet build-dependencies: {'; '.join(sure[:5])}"
         return Judgement(Verdict.FAIL, reason, details, "dependency-wait", stage)

@@ -1,27 +1,36 @@
 """Finding in a log of any size, in bounded memory, the few lines that somebody wants to see.
 
 A reader names **needles**, byte strings one of which stands in every line it cares for. A block of the log is
-searched for all needles at the speed of ``bytes.find``; only lines with one are cut out, decoded and shown, each
-to the readers it concerns. So a log's size costs little and its number of telling lines costs most.
+searched for all needles, by one expression for those that begin a line and by ``bytes.find`` for the others; only
+lines with one are cut out, decoded and shown, each to the readers it concerns. So a log's size costs little, and
+most is spent on lines that tell something.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import BinaryIO, Protocol
 
+NEWLINE = 10
 LINE_LIMIT = 400
 LINE_LIMIT_BYTES = 4 * LINE_LIMIT
 RAW_LIMIT_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 18
 HISTORY_BYTES = 1 << 13
+PINNED_BYTES = 1 << 11
 LAST_LINES = 15
 CONTEXT_BEFORE = 4
 CONTEXT_AFTER = 6
 
 
-@dataclass(frozen=True, slots=True)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+@dataclass(slots=True)  # not frozen: millions are made
 class Line:
     """One line: its number from 1, and its text, cut at ``LINE_LIMIT`` characters."""
 
@@ -51,6 +60,18 @@ class Line:
             start = end + 1
         return tuple(found)
 
+    def pinned(self) -> Line:
+        """The same line with only its surroundings: for keeping, where the line itself keeps a whole block."""
+        first = (
+            self._block.rfind(b"\n", 0, max(1, self._start - PINNED_BYTES)) if self._start > PINNED_BYTES else 0
+        )
+        first = max(first, 0)
+        last = self._block.find(b"\n", min(len(self._block) - 1, self._start + PINNED_BYTES)) + 1
+        excerpt = self._block[first : last or len(self._block)]
+        if len(excerpt) > 8 * PINNED_BYTES:  # lines without end
+            return Line(self.number, self.text, b"\n" + self.text.encode("utf-8", "backslashreplace") + b"\n", 1)
+        return Line(self.number, self.text, excerpt, self._start - first)
+
     def raw(self) -> bytes:
         """The line's bytes, cut at ``RAW_LIMIT_BYTES``: for what is written on one long line."""
         end = self._block.find(b"\n", self._start, self._start + RAW_LIMIT_BYTES)
@@ -76,12 +97,41 @@ class Scanned:
     last: tuple[str, ...]
 
 
+class _Needles:
+    """All readers' needles, ready to be looked for at once. A set of readers is a number with their bits."""
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        wanted: dict[bytes, int] = {}
+        for index, reader in enumerate(readers):
+            for needle in reader.needles:
+                wanted[needle] = wanted.get(needle, 0) | 1 << index
+        self.inside = {needle: bits for needle, bits in wanted.items() if needle[0] != NEWLINE}
+        begin = sorted((needle for needle in wanted if needle[0] == NEWLINE), key=len, reverse=True)
+        # the longest that fits is found, and all that fit are beginnings of it
+        self.begin = {
+            needle: reduce(or_, (wanted[other] for other in begin if needle.startswith(other))) for needle in begin
+        }
+        self.expression = re.compile(b"\n(?:" + b"|".join(re.escape(needle[1:]) for needle in begin) + b")")
+
+    def find(self, block: bytes, start: int) -> dict[int, int]:
+        """Where the lines begin that have a needle, and who looks for it; a newline stands before ``start``."""
+        hits: dict[int, int] = {}
+        if self.begin:
+            for match in self.expression.finditer(block, start - 1):
+                hits[match.start() + 1] = self.begin[match[0]]
+        for needle, readers in self.inside.items():
+            at = block.find(needle, start)
+            while at >= 0:
+                begin = block.rfind(b"\n", start - 1, at) + 1
+                hits[begin] = hits.get(begin, 0) | readers
+                end = block.find(b"\n", at)
+                at = block.find(needle, end + 1) if end >= 0 else -1
+        return hits
+
+
 def scan(file: BinaryIO, readers: Sequence[Reader]) -> Scanned:
     """Read a log once from where it stands, and show each reader its lines in their order."""
-    needles: dict[bytes, int] = {}
-    for index, reader in enumerate(readers):
-        for needle in reader.needles:
-            needles[needle] = needles.get(needle, 0) | 1 << index
+    needles = _Needles(readers)
     wanted_until = [0] * len(readers)
     number = 1
     tail = b""
@@ -95,12 +145,12 @@ def _show(
     block: bytes,
     start: int,
     number: int,
-    needles: dict[bytes, int],
+    needles: _Needles,
     readers: Sequence[Reader],
     wanted_until: list[int],
 ) -> int:
     """Show the lines of one block, the first of which has ``number``; returns the next block's first number."""
-    hits = _find(block, start, needles)
+    hits = needles.find(block, start)
     everyone = max(wanted_until)
     for at in [*sorted(hits), len(block)]:
         while start < at and number <= everyone:
@@ -114,20 +164,6 @@ def _show(
         everyone = _give(line, hits[at] | _wanting(wanted_until, number), readers, wanted_until)
         number += 1
     return number
-
-
-def _find(block: bytes, start: int, needles: dict[bytes, int]) -> dict[int, int]:
-    """Where the lines begin that have a needle, and the readers (bits) who look for it."""
-    hits: dict[int, int] = {}
-    for needle, readers in needles.items():
-        anchored = needle[0] == 10
-        at = block.find(needle, start - 1 if anchored else start)
-        while at >= 0:
-            begin = at + 1 if anchored else block.rfind(b"\n", start - 1, at) + 1
-            hits[begin] = hits.get(begin, 0) | readers
-            end = block.find(b"\n", begin)
-            at = block.find(needle, end if anchored else end + 1) if end >= 0 else -1
-    return hits
 
 
 def _give(line: Line, to: int, readers: Sequence[Reader], wanted_until: list[int]) -> int:
@@ -151,6 +187,8 @@ def _line(block: bytes, start: int, number: int) -> tuple[Line, int]:
 
 def _decode(block: bytes, start: int, end: int) -> str:
     text = block[start : min(end, start + LINE_LIMIT_BYTES)].decode("utf-8", "backslashreplace")
+    if "\x1b" in text:
+        text = _COLOUR.sub("", text)
     if "\r" in text:  # what a terminal would show: the last that was written over it
         text = next((part for part in reversed(text.split("\r")) if part), "")
     return text[:LINE_LIMIT]

@@ -8,7 +8,7 @@ from operator import add
 from typing import BinaryIO
 
 from buildfarm.build.logs.errors import EXPLAINS_TESTS, ErrorReader, Found, Rank
-from buildfarm.build.logs.lines import LINE_LIMIT, scan
+from buildfarm.build.logs.lines import CONTEXT_AFTER, CONTEXT_BEFORE, LINE_LIMIT, scan
 from buildfarm.build.logs.signs import MachineReader, MirrorReader, StallReader, UnmetReader
 from buildfarm.build.logs.suites.base import Counts, FailedTest, SuiteRun, whole_runs
 from buildfarm.build.logs.suites.registry import KINDS
@@ -86,7 +86,7 @@ def read_build_log(file: BinaryIO) -> LogReading:
     errors = ErrorReader()
     suites = [kind() for kind in KINDS]
     scanned = scan(file, (summary, unmet, mirror, machine, stall, errors, *suites))
-    runs = whole_runs(suites)
+    runs = whole_runs(suites, errors.dumps)
     first, lines = _first_error(errors, runs)
     return LogReading(
         summary=summary.summary(),
@@ -138,6 +138,6 @@ def _as_first(found: Found, extra: tuple[str, ...]) -> FirstError:
         found.kind,
         found.message,
         found.general,
-        found.context,
+        found.line.around(CONTEXT_BEFORE, CONTEXT_AFTER) if found.line is not None else (),
         extra,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
@@ -73,14 +73,14 @@ class Run:
         """The suite says that so many tests in all had this result."""
         self.stated[result] = max(0, min(number, 1 << 40))
 
-    def fail(self, name: str, line: Line) -> bool:
-        """A test failed; returns whether it was not yet known."""
+    def fail(self, name: str, line: Line, text: str = "") -> bool:
+        """A test failed, as the line says (``text`` where it says more); returns whether it was not yet known."""
         name = name.strip()[:NAME_LIMIT]
         if name in self.failed:
             return False
         if len(self.failed) < MAX_NAMES:
             context = () if self.failed else line.around(CONTEXT_BEFORE, CONTEXT_AFTER)
-            self.failed[name] = FailedTest(name, line.number, line.text.strip(), context)
+            self.failed[name] = FailedTest(name, line.number, text or line.text.strip(), context)
         return True
 
     def forget(self, name: str) -> None:
@@ -180,10 +180,13 @@ class LineSuite(Suite):
         """Take the counts that the last line of a run states, where it does."""
 
 
-def whole_runs(suites: Iterable[Suite]) -> tuple[SuiteRun, ...]:
-    """All runs of all kinds in the log's order, without those that stand within another kind's that runs them."""
+def whole_runs(suites: Iterable[Suite], dumps: Sequence[tuple[int, int]] = ()) -> tuple[SuiteRun, ...]:
+    """All runs of all kinds in the log's order, without those that stand within another kind's that runs them.
+
+    ``dumps`` are the first and last lines of files shown in the log once more: what stands in them was told.
+    """
     runs = [(suite.runs_others, run) for suite in suites for run in suite.finished()]
-    outer = sorted((run.first_line, run.last_line) for runs_others, run in runs if runs_others)
+    outer = sorted([*dumps, *((run.first_line, run.last_line) for runs_others, run in runs if runs_others)])
     firsts = [first for first, _ in outer]
     reach: list[int] = []
     for _, last in outer:
@@ -191,7 +194,8 @@ def whole_runs(suites: Iterable[Suite]) -> tuple[SuiteRun, ...]:
     kept = []
     for runs_others, run in runs:
         at = bisect_right(firsts, run.last_line) - 1
-        if runs_others or at < 0 or reach[at] < run.first_line:
+        dumped = any(first <= run.first_line and run.last_line <= last for first, last in dumps)
+        if not dumped and (runs_others or at < 0 or reach[at] < run.first_line):
             kept.append(run)
     return tuple(sorted(kept, key=lambda run: (run.first_line, run.last_line, run.kind)))
 

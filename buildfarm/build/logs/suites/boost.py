@@ -17,7 +17,7 @@ class BoostTest(Suite):
     """Checks are what it counts; here a case with a check that failed is one test that failed."""
 
     kind = "Boost.Test"
-    needles: ClassVar[tuple[bytes, ...]] = (b'error: in "', b"\nRunning ", b"\n*** ")
+    needles: ClassVar[tuple[bytes, ...]] = (b'error: in "', b"\nRunning ", b"*** ")
 
     def __init__(self) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ import re
 from typing import ClassVar
 
 from buildfarm.build.logs.lines import Line
-from buildfarm.build.logs.suites.base import Suite
+from buildfarm.build.logs.suites.base import MAX_NAMES, Suite
 
 _COUNTS = re.compile(r"^\d+%: Checks: (\d+), Failures: (\d+), Errors: (\d+)$")
 _TEST = re.compile(r"^[^:]+:\d+:[FE]:(?P<case>[^:]*):(?P<name>[^:]+):\d+: ")
@@ -16,7 +16,7 @@ class Check(Suite):
     """A run begins with its counts; the tests that failed follow."""
 
     kind = "Check"
-    needles: ClassVar[tuple[bytes, ...]] = (b"%: Checks: ", b":F:", b":E:")
+    needles: ClassVar[tuple[bytes, ...]] = (b"%: Checks: ",)
 
     def read(self, line: Line) -> int:
         """Take the counts, or a test that failed."""
@@ -26,6 +26,8 @@ class Check(Suite):
             failed = int(match[2][:12]) + int(match[3][:12])
             run.state("failed", failed)
             run.state("passed", int(match[1][:12]) - failed)
-        elif self.run is not None and (match := _TEST.match(line.text)):
+            return min(failed, MAX_NAMES)
+        if self.run is not None and (match := _TEST.match(line.text)):
             self.open(line).fail(f"{match['case']}.{match['name']}", line)
+            return 3  # a message may have more than one line
         return 0

@@ -19,9 +19,7 @@ class GoTest(Suite):
 
     kind = "go test"
     needles: ClassVar[tuple[bytes, ...]] = (
-        b"--- PASS: ",
-        b"--- FAIL: ",
-        b"--- SKIP: ",
+        b"--- ",
         b"\nFAIL\t",
         b"\nok  \t",
         b"\n?   \t",

@@ -13,10 +13,10 @@ class GoogleTest(LineSuite):
 
     kind = "GoogleTest"
     needles: ClassVar[tuple[bytes, ...]] = (
-        b"[       OK ] ",
-        b"[  FAILED  ] ",
-        b"[  SKIPPED ] ",
-        b"[==========] Running ",
+        b"\n[       OK ] ",
+        b"\n[  FAILED  ] ",
+        b"\n[  SKIPPED ] ",
+        b"\n[==========] Running ",
     )
     begins = re.compile(r"^\[={10}\] Running \d+ tests?")
     results = re.compile(

@@ -22,9 +22,7 @@ class JUnit(Suite):
     kind = "JUnit XML"
     needles: ClassVar[tuple[bytes, ...]] = (
         b"<testsuite",
-        b"</testsuite",
         b"<testcase",
-        b"</testcase",
         b"<failure",
         b"<error",
         b"<skipped",
@@ -56,7 +54,7 @@ class JUnit(Suite):
         elif self.result is not None and not closing:
             self.result = "skipped" if tag == "skipped" else "failed"
             if self.result == "failed":
-                self.open(line).fail(self.case, line)
+                self.open(line).fail(self.case, line, f"{self.case} failed")
 
     def _end_case(self, line: Line) -> None:
         if self.result is not None:

@@ -19,7 +19,7 @@ class Mocha(Suite):
     """A failure's name is all its levels, up to the line that ends with a colon."""
 
     kind = "mocha"
-    needles: ClassVar[tuple[bytes, ...]] = (b" passing", b" failing", b" pending")
+    needles: ClassVar[tuple[bytes, ...]] = (b" passing (", b" failing\n", b" pending\n")
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ class MysqlTestRun(LineSuite):
     """A test that passes when it is tried again (``retry-pass``) has not failed."""
 
     kind = "mysql-test-run"
-    needles: ClassVar[tuple[bytes, ...]] = (b" [ ", b"\nThe servers were restarted", b"\nCompleted: ")
+    needles: ClassVar[tuple[bytes, ...]] = (b" [ ", b"\nCompleted: ")
     results = re.compile(
         r"^(?:\[ *\d+%\] +)?(?P<name>[\w-]+(?:\.[\w.-]+)+(?: '[^']*')?) +(?:w\d+ +)?"
         r"\[ (?P<result>pass|fail|skipped|disabled|retry-pass|retry-fail|exp-fail) +\]"

@@ -22,7 +22,8 @@ class PgRegress(Suite):
         b" ... ok",
         b" ... FAILED",
         b" ... failed",
-        b" ms\n",
+        b"\nok ",
+        b"\nnot ok ",
         b" tests passed",
         b" tests failed",
     )

@@ -25,40 +25,47 @@ class Prove(Suite):
     kind = "prove"
     runs_others = True
     needles: ClassVar[tuple[bytes, ...]] = (
-        b" .. ",
-        b" ... ",
-        b"... ",
+        b".t .",
+        b"\n#   Failed test",
         b" (Wstat: ",
         b"\nFiles=",
         b"\nResult: ",
-        b" ..\n",
-        b"...\n",
     )
 
     def __init__(self) -> None:
         super().__init__()
-        self.failed = 0
+        self.tests_failed = 0
+        self.files_failed = 0
         self.skipped = 0
+        self.first: Line | None = None
 
     def read(self, line: Line) -> int:
-        """Take a file's line, one of the report, or the totals."""
+        """Take a file's line, the first word of a failure, one line of the report, or the totals."""
         text = line.text
         if match := _REPORT.match(text):
-            run = self.open(line)
-            failed = int(match["failed"][:12]) or int(match["wstat"] != "0")
-            self.failed += failed
-            if failed:
-                run.fail(match["name"], line)
+            self._report(line, match)
         elif (match := _TOTAL.match(text)) and self.run is not None:
             run = self.open(line)
-            run.state("failed", self.failed)
+            run.state("failed", self.tests_failed + self.files_failed)
             run.state("skipped", self.skipped)
-            run.state("passed", max(0, int(match["tests"][:12]) - self.failed))
+            run.state("passed", max(0, int(match["tests"][:12]) - self.tests_failed))
         elif text.startswith("Result: ") and self.run is not None:
             self.open(line)
             self.close()
-            self.failed = self.skipped = 0
+            self.tests_failed = self.files_failed = self.skipped = 0
+            self.first = None
+        elif text.startswith("#   Failed test"):
+            self.first = self.first or line.pinned()
         elif (match := _FILE.match(text)) and (match["name"].endswith(".t") or self.run is not None):
             self.open(line)
             self.skipped += bool(_SKIPPED.match(match["rest"]))
         return 0
+
+    def _report(self, line: Line, match: re.Match[str]) -> None:
+        run = self.open(line)
+        failed = int(match["failed"][:12])
+        self.tests_failed += failed
+        self.files_failed += not failed and match["wstat"] != "0"
+        if failed or match["wstat"] != "0":
+            run.fail(match["name"], self.first or line)
+            self.first = None

@@ -33,17 +33,11 @@ class Pytest(Suite):
 
     kind = "pytest"
     needles: ClassVar[tuple[bytes, ...]] = (
-        b" test session starts ",
         b"\nFAILED ",
         b"\nERROR ",
-        b" FAILED ",
-        b" ERROR ",
+        b"\n=",
         b" passed",
         b" failed",
-        b" error in ",
-        b" errors in ",
-        b" skipped",
-        b" deselected",
     )
 
     def read(self, line: Line) -> int:
