@@ -12,6 +12,8 @@ AHEAD = 2
 """Builds that are given to Buildbot for each worker: one that runs, and one that waits. The others wait on record,
 where what comes after a failure goes before them, and where a thousand of them cost nothing."""
 ALL_OUT_PATIENCE_S = 3600.0
+"""How long builds wait for somebody to put a worker back when all are out; then they end without a verdict."""
+GONE_AFTER_S = 900.0
 BEHIND_COMMITS = -2_000_000
 BEHIND_ALL = -10_000_000
 NIGHT_STEP, LONGEST_RANK, FIRST_RANK = 10_000, 9_998, 9_999
@@ -19,19 +21,24 @@ NIGHT_STEP, LONGEST_RANK, FIRST_RANK = 10_000, 9_998, 9_999
 
 @dataclass(frozen=True)
 class Workers:
-    """The workers that rebuild, by name; ``out`` are those out of service: why, and since when (epoch seconds)."""
+    """The workers that rebuild, by name.
+
+    ``out`` are those out of service: why, and since when (epoch seconds). ``gone`` are those that have not been
+    connected for so long that nothing waits for them any more.
+    """
 
     names: tuple[str, ...]
     out: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
 
     @property
     def in_service(self) -> tuple[str, ...]:
         """Those that may be given something."""
-        return tuple(name for name in self.names if name not in self.out)
+        return tuple(name for name in self.names if name not in self.out and name not in self.gone)
 
     def hopeless_since(self) -> float | None:
-        """Since when no worker is in service (epoch seconds); None while one is."""
-        if self.in_service or not self.names:
+        """Since when all workers are out of service (epoch seconds); None while one is not."""
+        if not self.names or not self.out.keys() >= set(self.names):
             return None
         return max(self.out[name][1] for name in self.names)
 

@@ -32,22 +32,25 @@ class RebuildQueue:
 
     def due(self) -> Sequence[Item]:
         """The builds that a worker may take now, or soon."""
-        self._leave_lost_workers()
-        due = {one.id: (night, rebuild, one) for night, rebuild, one in self._nights.due(FARM)}
+        waiting = self._nights.due(FARM)
+        if self._leave_lost_workers({one.wanted_worker for _, _, one in waiting} - {""}):
+            waiting = self._nights.due(FARM)
+        due = {one.id: (night, rebuild, one) for night, rebuild, one in waiting}
         submitted = (one for _, _, one in self._nights.submitted(FARM))
         chosen = choose_due([one for _, _, one in due.values()], submitted, self._workers())
         return [due[one.id] for one in chosen]
 
-    def _leave_lost_workers(self) -> None:
-        """What waits for a worker that will not come starts again elsewhere."""
+    def _leave_lost_workers(self, wanted: set[str]) -> bool:
+        """What waits for a worker that will not come starts again elsewhere; returns whether anything did."""
         workers = self._workers()
-        wanted = {one.wanted_worker for _, _, one in self._nights.due(FARM)} - {""}
-        for name in wanted - set(workers.in_service):
+        lost = wanted - set(workers.in_service)
+        for name in lost:
             if name in workers.out:
                 self._nights.take_out(name, workers.out[name][0])
             else:
-                self._nights.take_out(name, "it is not among the farm's workers any more")
+                self._nights.take_out(name, "it is gone")
                 self._nights.put_back(name)
+        return bool(lost)
 
     def submitted(self) -> Sequence[Item]:
         """The builds that were given to Buildbot and have not ended."""

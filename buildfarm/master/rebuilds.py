@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python import log
 
 from buildfarm.master.dispatcher import queue_name
-from buildfarm.master.rebuild_choice import ALL_OUT_PATIENCE_S, Wish, Workers, may_run_on
+from buildfarm.master.rebuild_choice import ALL_OUT_PATIENCE_S, GONE_AFTER_S, Wish, Workers, may_run_on
 from buildfarm.master.rebuild_queue import CULPRIT, FARM, REBUILD
 from buildfarm.master.rebuild_schedule import Schedule
 from buildfarm.master.rebuild_steps import RebuildStep
@@ -48,6 +48,7 @@ class Rebuilds:
         self._telling = Telling(master, nights, self._in_thread)
         self._looking = LoopingCall(self._look)
         self._paused: set[str] = set()
+        self._away_since: dict[str, float] = {}
         self._last_night = 0
         self._ways_made: Counter[int] = Counter()
         self.searching: set[RebuildStep] = set()
@@ -57,7 +58,7 @@ class Rebuilds:
         """Take up settings, sets, and the names of the workers that rebuild."""
         self._schedule.settings = self._telling.settings = settings
         self._schedule.book = book
-        self.workers = Workers(tuple(names), self.workers.out)
+        self.workers = Workers(tuple(names), self.workers.out, self.workers.gone)
 
     def start(self) -> None:
         """Begin to look."""
@@ -95,15 +96,26 @@ class Rebuilds:
         for name in sorted(out.keys() - self.workers.out.keys()):
             log.msg(f"WORKER {name} IS TAKEN OUT OF SERVICE: {out[name][0]}")
             log.msg(f"when it is sound again: buildfarm rebuild workers --put-back {name}")
-        back = self.workers.out.keys() - out.keys()
-        for name in sorted(back):
+        for name in sorted(self.workers.out.keys() - out.keys()):
             log.msg(f"worker {name} is in service again")
-        changed = out.keys() != self.workers.out.keys()
-        self.workers = Workers(self.workers.names, dict(out))
+        before = self.workers
+        self.workers = Workers(before.names, dict(out), self._gone())
         for name in self.workers.names:
             await self._show(name)
-        if changed:
+        if self.workers.in_service != before.in_service:
             self._wake()
+
+    def _gone(self) -> frozenset[str]:
+        """The workers that have not been connected for long."""
+        now = self._master.reactor.seconds()
+        connected = set(self._connected())
+        self._away_since = {
+            name: self._away_since.get(name, now) for name in self.workers.names if name not in connected
+        }
+        return frozenset(name for name, since in self._away_since.items() if now - since > GONE_AFTER_S)
+
+    def _connected(self) -> list[str]:
+        return [one.name for one in self._master.workers.workers.values() if one.conn is not None]
 
     @async_to_deferred
     async def _show(self, name: str) -> None:
@@ -136,8 +148,7 @@ class Rebuilds:
         """Whether a worker may take a build now: by its wishes, and by what else runs there."""
         wish = wish_of(request)
         worker = worker_for_builder.worker
-        connected = [one.name for one in self._master.workers.workers.values() if one.conn is not None]
-        if not may_run_on(wish, worker.name, self.workers, connected):
+        if not may_run_on(wish, worker.name, self.workers, self._connected()):
             return False
         busy = {name for name, one in worker.workerforbuilders.items() if one.isBusy() and name != builder.name}
         return not busy if wish.alone else not busy & set(ONE_AT_A_TIME)
