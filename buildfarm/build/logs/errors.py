@@ -394,11 +394,12 @@ def _chain_start(echoes: list[Found]) -> int:
 
 
 def _order(found: list[Found], anchor: int, window: int, tests: bool) -> tuple[Found, ...]:
-    """Those above the anchor and near it, a cause before a mere error; where there are none, all."""
+    """Those above the anchor and near it, a cause before a mere error; where there are none, the last one above.
+
+    Among tests' mere errors the nearest is the likeliest: those before were provoked.
+    """
     found = sorted(found, key=lambda f: f.line_number)
     above = [f for f in found if f.line_number <= anchor] if anchor else found
-    near = [f for f in above if f.line_number >= anchor - window] or above[-1:]
-    near = near or found
-    if not tests:
-        near = sorted(near, key=lambda f: (f.rank, f.line_number))
-    return tuple(near)
+    near = [f for f in above if f.line_number >= anchor - window] or above[-1:] or found
+    turn = -1 if tests else 1
+    return tuple(sorted(near, key=lambda f: (f.rank, f.line_number * (turn if f.rank is Rank.ERROR else 1))))

@@ -200,7 +200,7 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     Of a line longer than a block only its beginning and its last piece are kept.
     """
     history, rest = b"\n", b""
-    while chunk := file.read(BLOCK_BYTES):
+    while chunk := _read_fully(file):
         data = rest + chunk
         end = data.rfind(b"\n") + 1
         rest = data[end:]
@@ -212,6 +212,16 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
             history = _history(block)
     if rest:
         yield history + rest + b"\n", len(history)
+
+
+def _read_fully(file: BinaryIO) -> bytes:
+    """A whole block, however little the file gives at a time."""
+    parts: list[bytes] = []
+    missing = BLOCK_BYTES
+    while missing > 0 and (part := file.read(missing)):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
 
 
 def _history(block: bytes) -> bytes:

@@ -24,12 +24,12 @@ class Tap(Suite):
     def __init__(self) -> None:
         super().__init__()
         self.number = 0
+        self.planned = False
 
     def read(self, line: Line) -> int:
         """A numbered test of a lower number than before begins another run, and so does a plan after tests."""
         if _PLAN.match(line.text):
-            if self.run is not None and self.number:
-                self.run.last_line = line.number
+            self._plan(line)
             return 0
         match = _TEST.match(line.text)
         if match is None or _REGRESS.match(line.text):
@@ -39,9 +39,20 @@ class Tap(Suite):
         number = min(int(match["number"][:9]), 1 << 30) if match["number"] else self.number + 1
         if number <= self.number:
             self.close()
+            self.planned = False
         self.number = number
         self._take(self.open(line), line, match)
         return 0
+
+    def _plan(self, line: Line) -> None:
+        """A plan stands before a program's tests or after them."""
+        after = bool(self.number) and not self.planned
+        if after:
+            self.open(line)
+        if self.number:
+            self.close()
+        self.number = 0
+        self.planned = not after
 
     @staticmethod
     def _take(run: Run, line: Line, match: re.Match[str]) -> None:
