@@ -72,6 +72,7 @@ class FarmStep(CompositeStepMixin, BuildStep):  # type: ignore[misc]
 
     haltOnFailure = True  # noqa: N815 (Buildbot's name)
     flunkOnFailure = True  # noqa: N815
+    logEnviron = False  # noqa: N815
     _pool: Any
     _command: Any = None
 
