@@ -158,6 +158,13 @@ class RegressionSettings:
 
 
 @dataclass(frozen=True)
+class BuildSettings:
+    """How commits' source packages are built: on the farm's own ``layers``, or by ``sbuild``."""
+
+    backend: Literal["layers", "sbuild"] = "layers"
+
+
+@dataclass(frozen=True)
 class FarmSettings:
     """Who the farm is in changelogs and keys, and how long what it made is kept."""
 
@@ -182,6 +189,7 @@ class Settings:
     workers: WorkerSettings = WorkerSettings()
     hooks: HookSettings = HookSettings()
     series: Mapping[str, SeriesSettings] = field(default_factory=dict)
+    build: BuildSettings = BuildSettings()
     vm: VmSettings = VmSettings()
     regression: RegressionSettings = RegressionSettings()
 

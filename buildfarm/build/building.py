@@ -10,18 +10,20 @@ other.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import shlex
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import BinaryIO
 
 from buildfarm import process
-from buildfarm.build.bootstrap import open_directory
+from buildfarm.build.bootstrap import locked, open_directory
 from buildfarm.build.limits import BuildLimits, LimitWatch
 from buildfarm.build.namespaces import Ended, Orders, enter, remove_owned_tree
 from buildfarm.build.roots import BUILDER_UID
@@ -46,25 +48,32 @@ BOX_WIDTH = 76
 
 @dataclass(frozen=True)
 class LayeredBuild:
-    """What to build: the source package whose files lie in ``source``, on ``layers`` (the topmost first).
+    """What to build: the source package of ``files``, the .dsc first, on ``layers`` (the topmost first).
 
     ``arch_all``: also what is Architecture: all. ``options`` are words of DEB_BUILD_OPTIONS. ``expected_bytes``
     is how much it wrote before (0: unknown). ``scratch`` is where directories for it may be made, on the layers'
-    disk.
+    disk; ``key`` tells it from all others that go on at the same time, and is the same when it is tried again.
+    ``prepared_s`` is what it took until everything stood ready.
     """
 
-    source: Path
-    dsc: str
+    files: tuple[Path, ...]
     package: str
     version: str
     series: str
     architecture: str
     layers: tuple[Path, ...]
     scratch: Path
+    key: str
     arch_all: bool = True
     options: tuple[str, ...] = ()
     limits: BuildLimits = BuildLimits()
     expected_bytes: int = 0
+    prepared_s: float = 0.0
+
+    @property
+    def dsc(self) -> str:
+        """The name of its .dsc."""
+        return self.files[0].name
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,7 @@ def build_on_layers(order: LayeredBuild, out: Path, log: BinaryIO) -> BuildEnd:
     return end
 
 
-def write_summary(log: BinaryIO, order: LayeredBuild, end: BuildEnd, install_s: float = 0.0) -> None:
+def write_summary(log: BinaryIO, order: LayeredBuild, end: BuildEnd) -> None:
     """The end of a log, in sbuild's words."""
     values = {
         "Build Architecture": order.architecture,
@@ -124,11 +133,11 @@ def write_summary(log: BinaryIO, order: LayeredBuild, end: BuildEnd, install_s: 
         "Distribution": order.series,
         "Fail-Stage": end.stage,
         "Host Architecture": order.architecture,
-        "Install-Time": f"{install_s:.0f}",
+        "Install-Time": f"{order.prepared_s:.0f}",
         "Job": order.dsc,
         "Machine Architecture": order.architecture,
         "Package": order.package,
-        "Package-Time": f"{end.build_s + install_s:.0f}",
+        "Package-Time": f"{end.build_s + order.prepared_s:.0f}",
         "Source-Version": order.version,
         "Status": {0: "successful", 2: "attempted", 3: "given-back"}.get(end.status, "failed"),
         "Version": order.version,
@@ -150,7 +159,7 @@ def _say(log: BinaryIO, text: str) -> None:
 
 def _memory_for(order: LayeredBuild) -> int:
     """How many bytes of memory the build's files may take; 0: they go to disk."""
-    source_bytes = sum(path.stat().st_size for path in order.source.iterdir() if path.is_file())
+    source_bytes = sum(path.stat().st_size for path in order.files)
     wanted = max(2 * order.expected_bytes or GROWTH * source_bytes, SMALLEST_BYTES)
     if order.limits.disk_mib:
         wanted = min(wanted, order.limits.disk_mib << 20)
@@ -193,7 +202,7 @@ def _run(order: LayeredBuild, out: Path, log: BinaryIO, in_memory: int) -> tuple
     with contextlib.ExitStack() as stack:
         scratch = None if in_memory else stack.enter_context(scratch_directory(order))
         watch = LimitWatch(order.limits, scratch, memory_available())
-        stream = stack.enter_context(packed_source(order.source))
+        stream = stack.enter_context(packed_source(order.files))
         out.mkdir(parents=True, exist_ok=True)
         orders = replace(
             builder_orders(order),
@@ -313,23 +322,37 @@ def unpack_results(archive: Path, out: Path) -> tuple[Path, ...]:
 @contextlib.contextmanager
 def scratch_directory(order: LayeredBuild) -> Iterator[Path]:
     """A directory on the layers' disk for what a build writes; nobody but our subordinate ids can be in it."""
-    making = open_directory(order.scratch, f"build-{order.package}")
-    try:
-        yield making
-    finally:
-        remove_owned_tree(making)
+    order.scratch.mkdir(parents=True, exist_ok=True)
+    sweep_scratch(order.scratch)
+    key = hashlib.sha256(order.key.encode()).hexdigest()[:32]
+    with locked(order.scratch / f"{key}.lock"):
+        making = open_directory(order.scratch, key)
+        try:
+            yield making
+        finally:
+            remove_owned_tree(making)
+            (order.scratch / f"{key}.lock").unlink(missing_ok=True)
+
+
+def sweep_scratch(scratch: Path) -> None:
+    """Remove what builds that were killed left there: nobody holds their locks any more."""
+    for lock in scratch.glob("*.lock"):
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in scratch.glob(f"{lock.stem}-*"):
+                remove_owned_tree(left)
+            lock.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def packed_source(directory: Path) -> Iterator[BinaryIO]:
+def packed_source(files: Sequence[Path]) -> Iterator[BinaryIO]:
     """A source package's files as a tar stream."""
     with tempfile.TemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as packed:
-            for path in sorted(directory.iterdir()):
-                if path.is_file() and not path.is_symlink():
-                    info = tarfile.TarInfo(path.name)
-                    info.size, info.mode = path.stat().st_size, 0o644
-                    with path.open("rb") as content:
-                        packed.addfile(info, content)
+            for path in files:
+                info = tarfile.TarInfo(path.name)
+                info.size, info.mode = path.stat().st_size, 0o644
+                with path.open("rb") as content:
+                    packed.addfile(info, content)
         file.seek(0)
         yield file

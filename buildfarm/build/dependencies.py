@@ -18,6 +18,7 @@ from buildfarm.files import is_inside
 from buildfarm.settings import Settings
 
 CONTROL_LIMIT_BYTES = 1 << 20
+DSC_LIMIT_BYTES = 4 << 20
 BUILD_FIELDS = ("build-depends", "build-depends-indep", "build-depends-arch")
 RELATION = re.compile(r"[a-z0-9][a-z0-9+.-]*(?::[a-z0-9-]+)?(?:\s*\((?:<<|<=|=|>=|>>)\s*[A-Za-z0-9.+~:-]+\))?"
                       r"(?:\s*\[[!a-z0-9\s-]+\])?(?:\s*<[!A-Za-z0-9.\s-]+>)*")  # fmt: skip
@@ -75,6 +76,27 @@ def read_build_dependencies(tree: Path) -> tuple[str, ...] | None:
         for name in BUILD_FIELDS
         for relation in parse_relations(fields.get(name, ""), f"debian/control: {name.title()}")
     )
+
+
+def read_relations(dsc: Path, *, arch_all: bool) -> tuple[str, ...]:
+    """What a source package needs to be built, and what must not be there, as `apt-get satisfy` takes it.
+
+    Raises PackageFault for what is no relation (Debian Policy 7.7 says which fields count for which build).
+    """
+    text = dsc.read_bytes()[:DSC_LIMIT_BYTES].decode("utf-8", "replace").partition("-----BEGIN PGP SIGNATURE")[0]
+    fields = {name.lower(): value for part in parse_deb822(text) for name, value in part.items()}
+    parts = ("", "-arch", "-indep") if arch_all else ("", "-arch")
+    wanted = [
+        relation
+        for part in parts
+        for relation in parse_relations(fields.get(f"build-depends{part}", ""), f"{dsc.name}: Build-Depends")
+    ]
+    unwanted = [
+        f"Conflicts: {relation}"
+        for part in parts
+        for relation in parse_relations(fields.get(f"build-conflicts{part}", ""), f"{dsc.name}: Build-Conflicts")
+    ]
+    return (*wanted, *unwanted)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ NO_SOLUTION = re.compile(
 )
 APT = (
     *("apt-get", "-y", "-q", "-o", "Acquire::Languages=none", "-o", "Acquire::ForceHash=sha256"),
-    *("-o", "APT::Get::Assume-Yes=true"),
+    *("-o", "APT::Get::Assume-Yes=true", "-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1"),
 )
 DIGEST = "cd /var/lib/apt/lists && exec sha256sum *Release"
 
@@ -122,7 +122,8 @@ def open_lists(
     """The indexes of a root's archives and of ``extra``, as they stood after ``newer_than`` (epoch seconds; 0:
     some minutes ago).
 
-    When the archives are out of reach older ones do, and a note says so; raises FarmTrouble where there are none.
+    When the archives are out of reach older ones do, and a note says so; raises FarmTrouble where there are
+    none, or where they must be ``newer_than``.
     """
     state = _state_file(base_key, extra, cache)
     directory = layers_directory(cache)
@@ -136,7 +137,7 @@ def open_lists(
                 write_json(state, {"key": key, "checked_at": began})
                 known = {"key": key}
             except FarmTrouble as trouble:
-                if known is None or time.time() - known["checked_at"] > STALE_AFTER_S:
+                if newer_than or known is None or time.time() - known["checked_at"] > STALE_AFTER_S:
                     raise
                 hours = (time.time() - known["checked_at"]) / 3600
                 notes = (f"the archives' indexes are {hours:.0f} hours old: {trouble.brief}",)

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from buildfarm.build.apt_sources import parse_deb822
 from buildfarm.build.building import BuildEnd, LayeredBuild, build_on_layers, write_heading, write_summary
-from buildfarm.build.dependencies import parse_relations
+from buildfarm.build.dependencies import read_relations
 from buildfarm.build.environments import LayerUse, use_exactly, use_layers
 from buildfarm.build.logs import Judgement, find_cause, read_build_log
 from buildfarm.build.package_lists import ExtraArchive, UnmetDependencies
@@ -24,16 +23,16 @@ from buildfarm.build.roots import Root, get_root, require_native, spec_for
 from buildfarm.errors import FarmError, PackageFault
 from buildfarm.files import empty_directory, read_json, write_json
 from buildfarm.regress.fetching import fetch_source
-from buildfarm.regress.model import BuildReport, RebuildJob
+from buildfarm.regress.model import BuildReport
 from buildfarm.regress.orders import BuildOrder
 from buildfarm.regress.places import Places, places_of
 from buildfarm.regress.reading import report_of
 from buildfarm.regress.source_index import source_cache
 from buildfarm.settings import Settings
+from buildfarm.tee import Tee
 from buildfarm.verdict import Verdict
 
 ORDER, REPORT, LOG = "order.json", "report.json", "build.log"
-DSC_LIMIT_BYTES = 4 << 20
 
 
 def run_build(
@@ -50,7 +49,7 @@ def run_build(
     write_json(directory / ORDER, order.to_json())
     began = time.monotonic()
     with (directory / LOG).open("wb") as log_file:
-        log = Tee(log_file, watcher)
+        log = Tee(log_file, *([watcher] if watcher is not None else []))
         report = _reported(order, directory, settings, log, began)  # type: ignore[arg-type]
     with (directory / LOG).open("rb") as plain, gzip.open(directory / f"{LOG}.gz", "wb", 1) as packed:
         shutil.copyfileobj(plain, packed)
@@ -68,27 +67,6 @@ def read_report(directory: Path) -> BuildReport | None:
         return None
 
 
-class Tee:
-    """A log that goes to its file, and to whoever watches while he does."""
-
-    def __init__(self, file: BinaryIO, watcher: BinaryIO | None) -> None:
-        self._file, self._watcher = file, watcher
-
-    def write(self, data: bytes) -> int:
-        """Write to both."""
-        if self._watcher is not None:
-            try:
-                self._watcher.write(data)
-                self._watcher.flush()
-            except BrokenPipeError:
-                self._watcher = None
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        """Flush the file."""
-        self._file.flush()
-
-
 def _reported(order: BuildOrder, directory: Path, settings: Settings, log: BinaryIO, began: float) -> BuildReport:
     job = order.job
     write_heading(log, f"{job.package} {job.version} ({job.architecture})")
@@ -96,7 +74,7 @@ def _reported(order: BuildOrder, directory: Path, settings: Settings, log: Binar
         require_native(job.architecture)
         with tried(order, directory, settings, log) as attempt:
             prepared_s = time.monotonic() - began
-            end = build_on_layers(attempt.build, directory, log)
+            end = build_on_layers(replace(attempt.build, prepared_s=prepared_s), directory, log)
             environment = attempt.places.keep(attempt.use.manifest)
         report = report_of(directory / LOG, end)
         return replace(
@@ -128,7 +106,8 @@ def _without_build(
     """Say in the log, in sbuild's words, that the package's own build was not reached."""
     status, stage = {"dependency-wait": (3, "install-deps"), "fail": (2, "build"), "error": (1, "")}[outcome]
     log.write(f"\nE: {error}\n".encode("utf-8", "backslashreplace"))
-    write_summary(log, _layered(order.job, Path(), "", (), Path(), 0), BuildEnd(status, stage, "", 0.0, 0, 0, ()))
+    nothing = _layered(order, Path(), (Path(order.job.files[0].name),), (), Path(), 0.0)
+    write_summary(log, nothing, BuildEnd(status, stage, "", 0.0, 0, 0, ()))
 
 
 def _report_without_build(
@@ -169,9 +148,8 @@ def tried(order: BuildOrder, directory: Path, settings: Settings, log: BinaryIO)
     try:
         dsc = fetch_source(job, source, source_cache(settings))
         with environment_for(order, dsc, root, places, log) as use:
-            scratch = cache / "scratch"
-            scratch.mkdir(parents=True, exist_ok=True)
-            build = _layered(job, source, dsc.name, use.directories, scratch, order.expected_bytes)
+            files = (dsc, *sorted(path for path in source.iterdir() if path != dsc))
+            build = _layered(order, directory, files, use.directories, cache / "scratch", 0.0)
             yield Attempt(build, use, root, places, (*((root.note,) if root.note else ()), *use.notes))
     finally:
         shutil.rmtree(source, ignore_errors=True)
@@ -193,41 +171,27 @@ def environment_for(order: BuildOrder, dsc: Path, root: Root, places: Places, lo
         yield use
 
 
-def read_relations(dsc: Path, *, arch_all: bool) -> tuple[str, ...]:
-    """What a source package needs to be built, and what must not be there, as `apt-get satisfy` takes it.
-
-    Raises PackageFault for what is no relation (Debian Policy 7.7 says which fields count for which build).
-    """
-    text = dsc.read_bytes()[:DSC_LIMIT_BYTES].decode("utf-8", "replace").partition("-----BEGIN PGP SIGNATURE")[0]
-    fields = {name.lower(): value for part in parse_deb822(text) for name, value in part.items()}
-    parts = ("", "-arch", "-indep") if arch_all else ("", "-arch")
-    wanted = [
-        relation
-        for part in parts
-        for relation in parse_relations(fields.get(f"build-depends{part}", ""), f"{dsc.name}: Build-Depends")
-    ]
-    unwanted = [
-        f"Conflicts: {relation}"
-        for part in parts
-        for relation in parse_relations(fields.get(f"build-conflicts{part}", ""), f"{dsc.name}: Build-Conflicts")
-    ]
-    return (*wanted, *unwanted)
-
-
 def _layered(
-    job: RebuildJob, source: Path, dsc: str, layers: tuple[Path, ...], scratch: Path, expected_bytes: int
+    order: BuildOrder,
+    directory: Path,
+    files: tuple[Path, ...],
+    layers: tuple[Path, ...],
+    scratch: Path,
+    prepared_s: float,
 ) -> LayeredBuild:
+    job = order.job
     return LayeredBuild(
-        source=source,
-        dsc=dsc,
+        files=files,
         package=job.package,
         version=job.version,
         series=job.series,
         architecture=job.architecture,
         layers=layers,
         scratch=scratch,
+        key=str(directory.resolve()),
         arch_all=job.arch_all,
         options=job.options,
         limits=job.limits,
-        expected_bytes=expected_bytes,
+        expected_bytes=order.expected_bytes,
+        prepared_s=prepared_s,
     )

@@ -187,7 +187,7 @@ def _enter(attempt: Attempt, stack: ExitStack, *, network: bool) -> Held:
     scratch = stack.enter_context(scratch_directory(attempt.build))
     orders = replace(builder_orders(attempt.build), scratch=scratch, unpack=False, network=network)
     held = stack.enter_context(hold(orders))
-    with packed_source(attempt.build.source) as stream:
+    with packed_source(attempt.build.files) as stream:
         status = _do(held, ["tar", "-x", "-C", PLACE], stream.fileno())
     if status != 0:
         raise FarmTrouble(f"the source cannot be unpacked: tar ended with {status}")

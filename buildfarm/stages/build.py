@@ -1,8 +1,17 @@
-"""The build stage: binaries of one series and architecture, made by sbuild in a clean environment."""
+"""The build stage: binaries of one series and architecture, made in a clean environment.
+
+Which is either the farm's own layers, which stand ready and are shared with nightly rebuilds, or sbuild's, which
+unpacks a root and installs the dependencies each time. Both write the same kind of log, which is judged in one
+way.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -10,8 +19,13 @@ from typing import BinaryIO
 from buildfarm import process
 from buildfarm.build import sbuild
 from buildfarm.build.apt_sources import parse_deb822
+from buildfarm.build.building import LayeredBuild, build_on_layers, write_heading
+from buildfarm.build.dependencies import read_relations
+from buildfarm.build.environments import use_layers
+from buildfarm.build.limits import BuildLimits
 from buildfarm.build.lintian import Tags, run_lintian
 from buildfarm.build.logs import Judgement, LogReading, Summary, judge, read_build_log
+from buildfarm.build.package_lists import ExtraArchive
 from buildfarm.build.roots import Root, get_root, require_native, spec_for
 from buildfarm.errors import FarmTrouble, PackageFault
 from buildfarm.process import Finished
@@ -26,15 +40,17 @@ TIMES = {"install_s": "Install-Time", "build_s": "Build-Time", "package_s": "Pac
 
 @dataclass(frozen=True)
 class Source:
-    """The source package to build: its .dsc, its directory's files, and what it says it builds for."""
+    """The source package to build: its .dsc, that and the files it names, and what it says of itself."""
 
     dsc: Path
     files: tuple[Path, ...]
     architectures: tuple[str, ...]
+    name: str
+    version: str
 
 
 def run(context: StageContext) -> Outcome:
-    """Build, check what was made, ask lintian. Pass when sbuild says successful and lintian is content."""
+    """Build, check what was made, ask lintian. Pass when it is successful and lintian is content."""
     source = find_source(context)
     arch_all = context.architecture == context.job.architectures[0]
     if not builds_for(source.architectures, context.architecture, arch_all=arch_all):
@@ -50,6 +66,15 @@ def run(context: StageContext) -> Outcome:
     )
     if root.note:
         assumed.append(root.note)
+    make = _by_sbuild if context.settings.build.backend == "sbuild" else _on_layers
+    summary = make(context, source, root, assumed, arch_all=arch_all)
+    artifacts = sbuild.check_artifacts(context.out)
+    return _finish(context, root, source, summary, artifacts, assumed)
+
+
+def _by_sbuild(
+    context: StageContext, source: Source, root: Root, assumed: list[str], *, arch_all: bool
+) -> Summary:
     request = sbuild.BuildRequest(
         dsc=source.dsc,
         series=context.series,
@@ -61,9 +86,63 @@ def run(context: StageContext) -> Outcome:
         timeout_s=context.job.build.timeout_s,
         repositories=_own_ppa(context, assumed),
     )
-    summary = _build(context, request)
-    artifacts = sbuild.check_artifacts(context.out)
-    return _finish(context, root, source, summary, artifacts, assumed)
+    with _open_log(context) as log:
+        finished = sbuild.run_sbuild(request, log)
+    reading = _read(context)
+    _refuse_what_we_stopped(request, finished, reading)
+    return _require_pass(reading, finished.returncode)
+
+
+def _on_layers(
+    context: StageContext, source: Source, root: Root, assumed: list[str], *, arch_all: bool
+) -> Summary:
+    began = time.monotonic()
+    settings = context.settings
+    archives = [
+        ExtraArchive(
+            f"Types: deb\nURIs: {one.uri}\nSuites: {one.series}\nComponents: {one.component}\n",
+            one.key.decode("ascii", "replace"),
+        )
+        for one in _own_ppa(context, assumed)
+    ]
+    relations = read_relations(source.dsc, arch_all=arch_all)
+    with (
+        _open_log(context) as log,
+        # The PPA may have had what this build needs a moment ago only.
+        use_layers(
+            root,
+            relations,
+            settings.cache,
+            log,
+            extra=archives,
+            today=True,
+            newer_than=time.time() if archives else 0.0,
+        ) as use,
+    ):
+        assumed.extend(use.notes)
+        order = LayeredBuild(
+            files=source.files,
+            package=source.name,
+            version=source.version,
+            series=context.series,
+            architecture=context.architecture,
+            layers=use.directories,
+            scratch=settings.cache / "scratch",
+            key=f"{context.workspace.path}:{context.target}",
+            arch_all=arch_all,
+            options=(f"parallel={os.cpu_count() or 1}",),
+            limits=BuildLimits(timeout_s=context.job.build.timeout_s, silence_s=context.job.build.timeout_s),
+            prepared_s=time.monotonic() - began,
+        )
+        write_heading(log, f"{order.package} {order.version} ({order.architecture})")
+        end = build_on_layers(order, context.out, log)
+    if end.stopped:
+        raise PackageFault(
+            f"the build was stopped: {end.stopped}",
+            details="\n".join(end.last),
+            resolution="The last lines say where it stood. If it needs longer, raise build: timeout_s.",
+        )
+    return _require_pass(_read(context), end.status)
 
 
 def find_source(context: StageContext) -> Source:
@@ -84,6 +163,8 @@ def find_source(context: StageContext) -> Source:
         found[0],
         (found[0], *(directory / name for name in names if "/" not in name)),
         tuple(fields.get("architecture", "any").split()),
+        fields.get("source", ""),
+        fields.get("version", ""),
     )
 
 
@@ -119,15 +200,21 @@ class _BoundedLog:
         self.shown.flush()
 
 
-def _build(context: StageContext, request: sbuild.BuildRequest) -> Summary:
-    """Run sbuild and judge its end; raises PackageFault or FarmTrouble for all but success."""
-    log_path = context.out / "build.log"
-    with log_path.open("wb") as log:
-        finished = sbuild.run_sbuild(request, _BoundedLog(log, context.log))  # type: ignore[arg-type]
-    with log_path.open("rb") as file:
-        reading = read_build_log(file)
-    _refuse_what_we_stopped(request, finished, reading)
-    judgement = judge(reading, finished.returncode)
+@contextlib.contextmanager
+def _open_log(context: StageContext) -> Iterator[BinaryIO]:
+    """build.log, whose beginning is shown in the stage's own."""
+    with (context.out / "build.log").open("wb") as log:
+        yield _BoundedLog(log, context.log)  # type: ignore[misc]
+
+
+def _read(context: StageContext) -> LogReading:
+    with (context.out / "build.log").open("rb") as file:
+        return read_build_log(file)
+
+
+def _require_pass(reading: LogReading, status: int) -> Summary:
+    """The log's summary; raises PackageFault or FarmTrouble for all but success."""
+    judgement = judge(reading, status)
     if judgement.verdict is not Verdict.PASS or reading.summary is None:
         raise _as_error(judgement)
     return reading.summary

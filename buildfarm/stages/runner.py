@@ -16,6 +16,7 @@ from buildfarm.job import Job
 from buildfarm.settings import Settings
 from buildfarm.stages import BY_NAME
 from buildfarm.stages.turns import turn
+from buildfarm.tee import Tee
 from buildfarm.verdict import FileRef, Outcome, StageResult, Verdict
 from buildfarm.workspace import Workspace
 
@@ -51,30 +52,6 @@ class StageContext:
     def tree(self) -> Path:
         """The trunk's content."""
         return self.workspace.tree
-
-
-class Tee:
-    """A log that goes to a file and to whoever watches."""
-
-    def __init__(self, *files: BinaryIO) -> None:
-        self._files = files
-
-    def write(self, data: bytes) -> int:
-        """Write to all; a watcher that has gone away is no trouble."""
-        for file in self._files:
-            try:
-                file.write(data)
-            except BrokenPipeError:
-                continue
-        return len(data)
-
-    def flush(self) -> None:
-        """Flush all."""
-        for file in self._files:
-            try:
-                file.flush()
-            except BrokenPipeError:
-                continue
 
 
 def run_stage(
