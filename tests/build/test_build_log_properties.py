@@ -63,6 +63,7 @@ class Dribble(io.BytesIO):
 
 
 @given(logs, st.integers(-9, 300))
+@settings(deadline=None)
 def test_any_bytes_are_read_and_judged(log: bytes, exit_status: int) -> None:
     reading = read_build_log(io.BytesIO(log))
     judgement = judge(reading, exit_status)
@@ -102,6 +103,7 @@ def test_a_reader_is_shown_its_lines_however_the_log_is_cut_in_blocks(
 
 
 @given(logs)
+@settings(deadline=None)
 def test_short_reads_change_nothing(log: bytes) -> None:
     assert read_build_log(Dribble(log)) == read_build_log(io.BytesIO(log))
 
@@ -194,13 +196,14 @@ GENERAL = [
 
 
 @given(builds, builds)
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_fingerprint_knows_neither_the_build_nor_the_package(one: Build, other: Build) -> None:
     for failure in GENERAL:
         assert cause_of(one, failure) == cause_of(other, failure), failure
 
 
 @given(builds)
+@settings(deadline=None)
 def test_different_causes_have_different_fingerprints(build: Build) -> None:
     fingerprints = [cause_of(build, failure).fingerprint for failure in GENERAL]
 
@@ -209,6 +212,7 @@ def test_different_causes_have_different_fingerprints(build: Build) -> None:
 
 
 @given(builds, st.permutations(["t-one", "t-two", "t-three"]))
+@settings(deadline=None)
 def test_the_set_of_failing_tests_is_the_cause_in_any_order(build: Build, names: list[str]) -> None:
     def failing(*names: str, **changes: str) -> Cause:
         told = [*(f"FAIL: {name}" for name in names), "PASS: t-four"]

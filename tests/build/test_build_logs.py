@@ -7,7 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildfarm.build.logs import LogReading, Summary, judge, read_build_log
@@ -89,6 +89,7 @@ def read_text(*lines: str) -> LogReading:
 
 
 @given(st.lists(st.text(max_size=80), max_size=40))
+@settings(deadline=None)
 def test_any_text_can_be_read(lines: list[str]) -> None:
     assert read_text(*lines).summary is None or any("| Summary" in line for line in lines)
 
