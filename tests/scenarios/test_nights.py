@@ -4,15 +4,17 @@ import http.server
 import json
 import random
 import resource
+import signal
 import threading
 import time
 from contextlib import contextmanager
 
 import pytest
 
-from buildfarm.parts import living
+from buildfarm.parts import living, stop_part
 from buildfarm.regress.model import RebuildVerdict
 from buildfarm.regress.nights import open_nights
+from buildfarm.regress.places import places_of
 from buildfarm.regress.records import NightRules
 from tests.master.conftest import Web
 from tests.regress import yard as yard_module
@@ -47,10 +49,10 @@ def nights_of(farm):
     return open_nights(farm.settings.regression_file)
 
 
-def open_night(farm, yard, *packages, **rules):
+def open_night(farm, yard, *packages, package_set="yard", **rules):
     return nights_of(farm).open_night(
-        "yard",
-        [yard.job(name) for name in packages],
+        package_set,
+        [yard.job(name, package_set=package_set) for name in packages],
         driver="farm",
         reason="a test",
         rules=NightRules(**{"culprit": False} | rules),
@@ -199,6 +201,43 @@ def test_a_worker_that_breaks_everything_is_taken_out_and_nobody_is_told(farm, y
 def paused(farm):
     found = Web(farm).get("api/v2/workers").json()["workers"]
     return {one["name"]: one["paused"] for one in found if one["name"] != "signer"}
+
+
+@pytest.mark.slow
+def test_a_search_for_a_culprit_makes_way_and_goes_on_later(farm, yard):
+    farm.up()
+    farm.kill("worker-2")  # with one worker left, who comes first matters
+    await_night(farm, open_night(farm, yard, "steady", "victim-pair"))
+    yard.state("after")
+    night = open_night(farm, yard, "victim-pair", culprit=True)
+    await_build(farm, night, lambda one: one.kind == "culprit" and one.page, 180)
+    time.sleep(8)  # so that it has found out something
+    urgent = open_night(farm, yard, "steady", package_set="urgent")
+    assert verdicts(await_night(farm, urgent)) == {"steady": RebuildVerdict.STILL_PASSING}
+    nights = nights_of(farm)
+    assert nights.rebuilds(night)[0].culprit is None, "the search went on before what waited for the worker"
+    (victim,) = await_night(farm, night).values()
+    assert sorted(one.source for one in victim.culprit.suspects) == ["libd09", "libd31"]
+    (search,) = [one for one in nights.builds(victim) if one.kind == "culprit"]
+    assert (search.attempts, search.tries) == (1, ())
+    probes = places_of(farm.settings).build(search.id) / "probes.jsonl"
+    assert len(probes.read_text().splitlines()) == victim.culprit.builds, "none was built twice"
+
+
+def test_a_start_that_was_counted_and_not_given_to_buildbot_is_given_after_a_kill(farm, yard):
+    farm.up()
+    await_night(farm, open_night(farm, yard, "steady"))
+    stop_part(farm.settings, "master", signal.SIGKILL)
+    night = open_night(farm, yard, "steady")
+    nights = nights_of(farm)
+    ((_, _, due),) = nights.due("farm")
+    assert nights.start(due).attempts == 1
+    farm.up()
+    (steady,) = await_night(farm, night, 60).values()
+    (build,) = nights.builds(steady)
+    assert build.attempts == 2
+    names = [one["external_idstring"] for one in Web(farm).get("api/v2/buildsets").json()["buildsets"]]
+    assert [name.partition("|")[2] for name in names if name.startswith(f"rebuild {build.id}@")] == ["2"]
 
 
 def test_a_cancelled_night_stops_what_runs(farm, yard):
