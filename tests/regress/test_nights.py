@@ -122,6 +122,28 @@ def test_one_control_serves_all_that_failed_before_it_began(farm: Farm) -> None:
     assert set(farm.verdicts(night).values()) == {"new failure"}
 
 
+def test_a_control_on_one_worker_says_nothing_of_another(farm: Farm) -> None:
+    farm.round("a", "b", "good")
+    night = farm.begin("a", "b", culprit=False)
+    for _ in range(2):
+        for _, _, build in farm.due():
+            farm.end(build, {"a": "w1", "b": "w2"}[build.job.package], "fail", "e2")
+    controls = {build.wanted_worker: build for _, _, build in farm.due()}
+    farm.end(controls["w2"], "w2", "pass")
+    assert farm.verdicts(night) == {"a": "None", "b": "new failure"}
+    assert [(build.kind, build.wanted_worker) for _, _, build in farm.due()] == [("control", "w1")]
+
+
+def test_a_control_that_passed_before_the_failure_began_does_not_count(farm: Farm) -> None:
+    farm.round("a", "b", "good")
+    farm.begin("a", "b", culprit=False)
+    for outcome in ("fail", "fail", "pass"):
+        farm.step("w1", outcome, "e2")
+    for outcome in ("fail", "fail"):
+        farm.step("w1", outcome, "e2")
+    assert queue(farm) == [("control", "good")]
+
+
 def test_a_broken_worker_is_taken_out_and_no_package_is_blamed(farm: Farm) -> None:
     packages = ("a", "b", "c")
     farm.round(*packages, "good")
