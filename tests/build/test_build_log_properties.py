@@ -149,7 +149,12 @@ builds = st.builds(
     package=st.sampled_from(["tally", "abacus", "libquipu0-perl", "g++-tool", "a.b"]),
     version=st.sampled_from(["1.0", "2:3.4.5-6+deb12u7", "0~git20250101.abcdef1-1"]),
     directory=st.sampled_from(
-        ["/<<PKGBUILDDIR>>", "/build/reproducible-path/x-1", "/build/tally-Ab3dE9/tally-1.0"]
+        [
+            "/<<PKGBUILDDIR>>",
+            "/build/reproducible-path/x-1",
+            "/build/tally-Ab3dE9/tally-1.0",
+            "/build/tree/tally-1.0",
+        ]
     ),
     time=st.sampled_from(["2026-11-27T18:13:13Z", "2025-01-01T00:00:00Z"]),
     line=st.integers(1, 9999),
@@ -182,6 +187,7 @@ def cause_of(build: Build, *failure: str, step: str = "dh_auto_build") -> Cause:
 
 GENERAL = [
     "{d}/src/main.c:{l}:10: error: 'frob_total' undeclared",
+    "main.c:{l}:1: error: {d}/include/frob.h is too old",
     "main.c:{l}:10: fatal error: frob/frob.h: No such file or directory",
     "/usr/bin/ld: main.o: in function `main':\n{d}/main.c:{l}: undefined reference to `frob_open'",
     "/usr/bin/ld: cannot find -lfrob: No such file or directory",

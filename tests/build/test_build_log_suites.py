@@ -135,6 +135,15 @@ def test_the_same_tests_shown_again_from_a_file_are_not_counted_again() -> None:
     )
 
 
+def test_meson_s_own_log_shown_by_a_package_is_the_same_run() -> None:
+    tests = "1/2 sums / one   OK              0.03s\n2/2 sums / two   FAIL            0.05s   exit status 1\n"
+    counts = "\nOk:                 1   \nFail:               1   \nTimeout:            0   \n"
+    inner = "1..2\nok 1\nnot ok 2 - inner\n"
+    shown = f"Log of Meson test suite run on 2026-11-27\n{inner}Summary of Failures:\n{tests[40:]}{counts}"
+
+    assert read(f"{tests}{counts}Full log written to x/testlog.txt\n{shown}") == (["sums / two"], (1, 1, 0))
+
+
 def test_each_kind_has_a_name_of_its_own() -> None:
     assert len({kind.kind for kind in KINDS}) == len(KINDS)
     assert all(kind.needles and all(needle.strip(b"\n") for needle in kind.needles) for kind in KINDS)

@@ -253,6 +253,7 @@ class ErrorReader:
         b"relocation ",
         b"DSO missing",
         b"panicked at",
+        b"\npanic: ",
         b"\nterminate called",
         b".go:",
         b"FAIL",

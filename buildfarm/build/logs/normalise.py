@@ -8,7 +8,9 @@ WORDS_LIMIT = 300
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "`": "'", "“": '"', "”": '"'})
-_BUILD_DIRECTORY = re.compile(r"(?:/?<<\w+>>|/build/(?:reproducible-path/)?[^/\s:'\"]+)(?:/|\b)")
+_BUILD_DIRECTORY = re.compile(
+    r"(?:/?<<\w+>>|/build/(?:reproducible-path|tree|(?=[^/\s]+-\w{6}/)[^/\s]+))(?:/[\w.+~]+-\d[\w.+~-]*(?![\w.+~-]))?/?"
+)
 _TEMPORARY = re.compile(
     r"(?:/var)?/(?:tmp|dev/shm)/[^\s:'\",;)]*|\btmp[.\w]*[0-9_][\w.]*\b|\bcc[A-Za-z0-9]{6}\.[os]\b"
 )
