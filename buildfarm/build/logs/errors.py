@@ -165,6 +165,7 @@ RULES: tuple[Rule, ...] = (
         False,
     ),
     Rule("exception", ("Error: ", "Exception: "), r"^(?P<message>[\w.]*(?:Error|Exception): .+)", Rank.ERROR),
+    Rule("crash", ("panic: ",), r"^(?P<message>panic: .+)", Rank.ERROR, general=False),
     Rule(
         "crash",
         ("panicked at", "terminate called"),
