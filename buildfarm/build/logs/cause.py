@@ -71,6 +71,10 @@ def _words(first: FirstError, package: str) -> str:
     if first.text.startswith("CMake Error"):
         after = [text.strip() for number, text in first.context if number > first.line_number and text.strip()]
         message = " ".join((message, *after[:2]))
+        if "required package" in message:  # which one, pkg-config says above
+            message += "".join(
+                text for number, text in first.context if number < first.line_number and "not found" in text
+            )
     extra = "; ".join(first.extra)
     return normalise(f"{message} {extra}" if extra else message, package)
 

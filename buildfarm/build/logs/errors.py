@@ -83,7 +83,7 @@ _NOISE = re.compile(
     r"^\s*checking |conftest|^configure:\d+:|\(ignored\)$|^\s*(?:ok|PASS(?:ED)?|XFAIL|SKIP)\b|^\[ +OK \]"
     r"|\b(?:no|0|zero|without) (?:errors?|failures?)\b|\b(?:errors?|failures?)(?:: *|=)(?:0|none)\s*(?:[,.;)]|$)"
     r"|^\s*(?:\S*/)?" + _TOOLS + r"\s|^libtool: |^\s*\[ *\d+%\]|^\s*(?:@?echo|printf|if|for|test|cd|rm|sed|grep) "
-    r"|^[^:]+:\d+(?::\d+)?: (?:warning|note): |^\s+\d* *\| |^I: |^W: ",
+    r"|^[^:]+:\d+(?::\d+)?: (?:warning|note): |^\s+\d* *\| |^I: |^W: |^FAILED: ",
 )
 _NOISE_EXCEPT = re.compile(r"^dh_\w+: warning: |^dpkg-\w+: warning: some ")
 _ECHO = re.compile(
@@ -91,7 +91,7 @@ _ECHO = re.compile(
     r"|^dh_\w+: error: (?:.* returned exit code|[Ff]ailing due to earlier|Aborting due to|missing files, aborting)"
     r"|^dpkg-buildpackage: error"
     r"|^E: (?:Build failure|pybuild .*(?:exit code|failed with)|Package installation failed|Caught signal)"
-    r"|^collect2: error|^ninja: build stopped|^FAILED: |^FAIL\t"
+    r"|^collect2: error|^ninja: build stopped|^FAIL\t"
     r"|^error: (?:aborting due to|could not compile|test failed|command .* failed|\d+ targets? failed)"
     r"|^\S+: (?:all|some) warnings being treated as errors|^compilation terminated|^Errors while running CTest"
     r"|^npm ERR!|^scons: |^\*\*\* \d+ failures? (?:is|are) detected|^debuild: |^subprocess\.CalledProcessError"
