@@ -30,6 +30,8 @@ from buildfarm.recipe.jobs import branch_of
 from buildfarm.regress.nights import open_nights
 from buildfarm.settings import Settings
 from buildfarm.trunk import redact
+from buildfarm.web.menu import menu_plugins
+from buildfarm.web.service import RebuildPages
 
 HISTORY_THREADS = 4
 LOG_LIMIT_BYTES = 32 * 1024 * 1024
@@ -78,7 +80,7 @@ def _configure(farm: Farm) -> dict[str, Any]:
             ),
             _force_scheduler(farm),
         ],
-        "services": [FarmService(work)],
+        "services": [FarmService(work), RebuildPages(settings)],
         "collapseRequests": False,
         "prioritizeBuilders": None,
         "www": _www(farm),
@@ -241,7 +243,7 @@ def _www(farm: Farm) -> dict[str, Any]:
         dialects[forge] = {"custom_class": forge_hook(forge, hook_secret(settings, forge))}
     return {
         "port": f"tcp:{settings.web.port}:interface={settings.web.host}",
-        "plugins": {"waterfall_view": {}, "console_view": {}, "grid_view": {}, "badges": {}},
+        "plugins": {"waterfall_view": {}, "console_view": {}, "grid_view": {}, "badges": {}, **menu_plugins()},
         "change_hook_dialects": dialects,
         "auth": util.UserPasswordAuth({"admin": farm.admin_password}),
         "authz": util.Authz(
