@@ -7,8 +7,9 @@ from functools import reduce
 from operator import add
 from typing import BinaryIO
 
-from buildfarm.build.logs.errors import EXPLAINS_TESTS, ErrorReader, Found, Rank
+from buildfarm.build.logs.errors import ErrorReader, Found
 from buildfarm.build.logs.lines import CONTEXT_AFTER, CONTEXT_BEFORE, LINE_LIMIT, scan
+from buildfarm.build.logs.rules import EXPLAINS_TESTS, Rank
 from buildfarm.build.logs.signs import MachineReader, MirrorReader, StallReader, UnmetReader
 from buildfarm.build.logs.suites.base import Counts, FailedTest, SuiteRun, whole_runs
 from buildfarm.build.logs.suites.registry import KINDS
