@@ -35,10 +35,13 @@ MAX_AGE_S = 7 * DAY_S
 RECIPE_VERSION = 1
 BASE_PACKAGES = ("debhelper", "eatmydata", "fakeroot")
 BUILDER_UID = 1000
+HOST_NAME = "buildfarm"  # as buildfarm.build.inside calls the machine
 
-# man-db's index is of no use in a build and costs seconds; nothing may start a service; "builder" is
-# who builds, and sbuild looks for a user and a group of its own name.
+# man-db's index is of no use in a build and costs seconds; nothing may start a service; test suites connect to
+# "localhost" and to the host's own name; "builder" is who builds, and sbuild looks for a user and a group of its
+# own name.
 _CUSTOMIZE = (
+    f'printf "127.0.0.1\\tlocalhost {HOST_NAME}\\n::1\\tlocalhost ip6-localhost\\n" > "$1/etc/hosts"',
     'rm -f "$1/var/lib/man-db/auto-update"',
     'printf "#!/bin/sh\\nexit 101\\n" > "$1/usr/sbin/policy-rc.d" && chmod 755 "$1/usr/sbin/policy-rc.d"',
     'chroot "$1" groupadd --system sbuild',

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -236,7 +238,10 @@ def _report(args: argparse.Namespace, settings: Settings) -> int:
     from buildfarm.regress.report import make_report, render
 
     report = make_report(_nights(settings), args.since, args.set)
-    print(render(report, args.format))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    print(
+        render(report, args.format, width, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end=""
+    )
     return 0
 
 
