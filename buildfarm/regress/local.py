@@ -65,7 +65,7 @@ def run_night(night: Night, nights: Nights, settings: Settings, telling: Telling
     places = places_of(settings)
     if (
         HERE in nights.workers_out()
-    ):  # by an earlier night: whoever asks for one here means this machine all the same
+    ):  # by an earlier night: who asks for one here means it all the same
         nights.put_back(HERE)
     for _, _, build in nights.submitted(HERE):
         nights.return_to_queue(build)
