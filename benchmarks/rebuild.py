@@ -51,10 +51,9 @@ from buildfarm.regress.sources import select
 from buildfarm.settings import Settings
 
 SMALL = (
-    *("cowsay", "datefudge", "ed", "figlet", "hello", "libalgorithm-diff-perl", "libcapture-tiny-perl"),
-    *("libexporter-tiny-perl", "liblist-moreutils-perl", "libpath-tiny-perl", "libtest-deep-perl"),
-    *("libtext-csv-perl", "libtry-tiny-perl", "libyaml-tiny-perl", "sl", "time", "tinycdb", "tree", "xxhash"),
-    "libfile-which-perl",
+    *("binclock", "cowsay", "datefudge", "ed", "figlet", "hello", "libexporter-tiny-perl", "libpath-tiny-perl"),
+    *("libtest-deep-perl", "libtext-csv-perl", "libtry-tiny-perl", "libyaml-tiny-perl", "logtool", "nullidentd"),
+    *("rdate", "sl", "tinycdb", "tree", "wipe", "xxhash"),
 )
 LARGE = ("sed", "chrony", "lmdb")
 WIDE_DEPENDS = (
