@@ -10,7 +10,7 @@ from buildbot.process.results import CANCELLED
 from buildbot.util.twisted import async_to_deferred
 
 from buildfarm.master.dispatcher import Request, queue_name
-from buildfarm.master.rebuild_choice import Workers, choose_due, priority_of
+from buildfarm.master.rebuild_choice import ALL_OUT_PATIENCE_S, Workers, choose_due, priority_of
 from buildfarm.regress.model import BuildReport
 from buildfarm.regress.nights import Nights
 from buildfarm.regress.records import Build, Driver, Night, Rebuild
@@ -121,6 +121,16 @@ class RebuildQueue:
                 "project": PROJECT,
             }
         ]
+
+
+def give_up_hopeless(nights: Nights, workers: Workers, now: float) -> None:
+    """End what waits, without verdicts, when all workers are out of service for long; ``now`` is epoch seconds."""
+    since = workers.hopeless_since()
+    if since is not None and now - since > ALL_OUT_PATIENCE_S:
+        names = ", ".join(f"{name} ({workers.out[name][0]})" for name in workers.names)
+        for _, _, build in nights.due(FARM):
+            if build.kind != "publish":
+                nights.give_up(build, f"no worker is in service: {names}")
 
 
 def rebuild_properties(night: Night, build: Build) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from twisted.internet.task import LoopingCall
 from twisted.python import log
 
 from buildfarm.master.dispatcher import queue_name
-from buildfarm.master.rebuild_choice import ALL_OUT_PATIENCE_S, GONE_AFTER_S, Wish, Workers, may_run_on
-from buildfarm.master.rebuild_queue import CULPRIT, FARM, REBUILD
+from buildfarm.master.rebuild_choice import GONE_AFTER_S, Wish, Workers, may_run_on
+from buildfarm.master.rebuild_queue import CULPRIT, FARM, REBUILD, give_up_hopeless
 from buildfarm.master.rebuild_schedule import Schedule
 from buildfarm.master.rebuild_steps import RebuildStep
 from buildfarm.master.rebuild_telling import Telling
@@ -175,11 +175,7 @@ class Rebuilds:
             self._wake()
 
     def _end_nights(self) -> tuple[int, tuple[Night, ...]]:
-        hopeless_since = self.workers.hopeless_since()
-        if hopeless_since is not None and self._master.reactor.seconds() - hopeless_since > ALL_OUT_PATIENCE_S:
-            names = ", ".join(f"{name} ({self.workers.out[name][0]})" for name in self.workers.names)
-            for _, _, build in self._nights.due(FARM):
-                self._nights.give_up(build, f"no worker is in service: {names}")
+        give_up_hopeless(self._nights, self.workers, self._master.reactor.seconds())
         ended = self._nights.end_nights()
         recent = self._nights.recent_nights(1)
         return recent[0].number if recent else 0, ended

@@ -70,8 +70,7 @@ def _remove_environments(places: Places, in_use: frozenset[str], now: float) -> 
             kept.update(deb.sha256 for manifest in _read(path) for deb in manifest.packages)
         else:
             path.unlink(missing_ok=True)
-    if kept:
-        places.store.forget(frozenset(kept))
+    places.store.forget(frozenset(kept))
 
 
 def _read(path: Path) -> Iterator[Manifest]:

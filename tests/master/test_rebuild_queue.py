@@ -9,8 +9,8 @@ from buildbot.process.results import CANCELLED, EXCEPTION
 
 from buildfarm.errors import FarmTrouble
 from buildfarm.master import rebuild_schedule
-from buildfarm.master.rebuild_choice import Workers
-from buildfarm.master.rebuild_queue import RebuildQueue
+from buildfarm.master.rebuild_choice import ALL_OUT_PATIENCE_S, Workers
+from buildfarm.master.rebuild_queue import RebuildQueue, give_up_hopeless
 from buildfarm.master.rebuild_schedule import LONGEST_BACK_OFF_S, Stumble, open_in_child, sets_due
 from buildfarm.regress.model import BuildReport, RebuildJob, RebuildVerdict
 from buildfarm.regress.nights import open_nights
@@ -105,6 +105,20 @@ def test_what_waits_for_a_worker_that_will_not_come_starts_again_elsewhere(night
 def test_a_farm_whose_workers_are_all_out_gives_nothing_out(nights):
     open_night(nights, "hello")
     assert queue_of(nights, out=["worker-1", "worker-2"]).due() == []
+
+
+def test_a_night_ends_when_all_workers_have_been_out_for_long(nights, clock):
+    night = open_night(nights, "hello")
+    out = dict.fromkeys(("worker-1", "worker-2"), ("its disk is full", clock.now))
+    give_up_hopeless(nights, Workers(tuple(out), out), clock.now + ALL_OUT_PATIENCE_S)
+    assert nights.end_nights() == ()
+    give_up_hopeless(nights, Workers((*out, "worker-3"), out), clock.now + 2 * ALL_OUT_PATIENCE_S)
+    assert nights.end_nights() == ()
+    give_up_hopeless(nights, Workers(tuple(out), out), clock.now + ALL_OUT_PATIENCE_S + 1)
+    (rebuild,) = nights.rebuilds(night)
+    assert rebuild.verdict is RebuildVerdict.INFRASTRUCTURE
+    assert "worker-2 (its disk is full)" in rebuild.reason
+    assert [one.number for one in nights.end_nights()] == [night.number]
 
 
 def test_what_buildbot_ended_by_itself_is_tried_again_and_what_a_person_stopped_is_not(nights, clock):

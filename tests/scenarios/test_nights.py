@@ -126,11 +126,15 @@ def webhook(farm):
             server.shutdown()
 
 
-def await_told(farm, night, limit_s=30):
+def await_told(farm, night):
+    await_true(lambda: nights_of(farm).night(night.number).told)
+
+
+def await_true(said, limit_s=60):
     deadline = time.monotonic() + limit_s
-    while not nights_of(farm).night(night.number).told and time.monotonic() < deadline:
+    while not said():
+        assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert nights_of(farm).night(night.number).told, farm.evidence()
 
 
 def test_a_night_ends_with_one_verdict_each_and_its_news_are_told_once(farm, yard):
@@ -188,9 +192,7 @@ def test_a_worker_that_breaks_everything_is_taken_out_and_nobody_is_told(farm, y
         farm.kill("worker-2")
         farm.up()
         farm.cli("rebuild", "workers", "--put-back", "worker-2")
-        deadline = time.monotonic() + 30
-        while paused(farm)["worker-2"] and time.monotonic() < deadline:
-            time.sleep(0.2)
+        await_true(lambda: not paused(farm)["worker-2"])
         third = open_night(farm, yard, *packages)
         came_to = await_night(farm, third)
         assert set(verdicts(came_to).values()) == {RebuildVerdict.STILL_PASSING}, tale(farm, third)
@@ -240,6 +242,19 @@ def test_a_start_that_was_counted_and_not_given_to_buildbot_is_given_after_a_kil
     assert [name.partition("|")[2] for name in names if name.startswith(f"rebuild {build.id}@")] == ["2"]
 
 
+def test_a_worker_that_is_resumed_on_its_page_is_in_service_again(farm):
+    farm.up()
+    nights_of(farm).take_out("worker-2", "a test wants it so")
+    await_true(lambda: paused(farm) == {"worker-1": False, "worker-2": True})
+    assert "worker-2 is out of service: a test wants it so" in farm.cli("status").stdout
+    web = Web(farm).log_in()
+    (worker,) = web.get("api/v2/workers?name=worker-2").json()["workers"]
+    assert "a test wants it so" in worker["pause_reason"]
+    web.control(f"workers/{worker['workerid']}", "unpause")
+    await_true(lambda: not nights_of(farm).workers_out())
+    assert paused(farm) == {"worker-1": False, "worker-2": False}
+
+
 def test_a_cancelled_night_stops_what_runs(farm, yard):
     farm.up()
     night = open_night(farm, yard, "hanging")
@@ -260,12 +275,11 @@ def test_a_set_that_is_due_opens_its_night_by_itself_and_takes_up_what_a_reload_
     sets.write_text(f"sets:\n  nightly: {{packages: [hello], series: [{host_series}], every: 12h}}\n")
     farm.cli("reload")
     nights = nights_of(farm)
-    deadline = time.monotonic() + 120
-    while not (found := nights.recent_nights(5)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert [(one.set, one.reason) for one in found] == [("nightly", "due every 12 h")], farm.evidence()
-    assert [one.job.package for one in nights.rebuilds(found[0])] == ["hello"]
-    farm.cli("rebuild", "cancel", str(found[0].number))
+    await_true(lambda: nights.recent_nights(5), 120)
+    (night,) = nights.recent_nights(5)
+    assert (night.set, night.reason) == ("nightly", "due every 12 h")
+    assert [one.job.package for one in nights.rebuilds(night)] == ["hello"]
+    farm.cli("rebuild", "cancel", str(night.number))
 
 
 def a_night_survives_kills(farm, yard, packages, kills, seed):
