@@ -14,6 +14,7 @@ from buildfarm.web.comparing import compare_builds
 from buildfarm.web.files import Kept, kept_files
 from buildfarm.web.lookups import Reading
 from buildfarm.web.rendering import page
+from buildfarm.web.words import KINDS
 
 TESTS_SHOWN = 200
 STOPPED = "the build was stopped: "
@@ -70,7 +71,7 @@ def sentence(build: Build, report: BuildReport | None) -> str:
         if build.state == "waiting":
             return " for its turn." if not build.tries else " to be tried again."
         return f" on {build.worker}." if build.worker else "."
-    if report.outcome == "pass" and build.kind != "culprit":
+    if report.outcome == "pass" and build.kind not in ("culprit", "publish"):
         return "."
     return f"{f' in the stage {report.stage}' if report.stage else ''}: {report.reason.strip().rstrip('.')}."
 
@@ -83,7 +84,8 @@ def about(build: Build, rebuild: Rebuild, night: Night) -> str:
         return f"The search for the cause of the new failure of {rebuild.subject} in night {night.number}."
     if build.kind == "again":
         return f"The same again, to see whether the failure in night {night.number} stays."
-    return f"The first build of night {night.number}."
+    what = KINDS.get(build.kind, build.kind)
+    return f"{what[:1].upper()}{what[1:]} of {rebuild.subject} in night {night.number}."
 
 
 def given_to(places: Places, build: Build) -> Given:

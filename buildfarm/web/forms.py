@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
 from buildfarm.errors import UsageError
 from buildfarm.regress.feed import feed
-from buildfarm.regress.report import make_report, render
+from buildfarm.regress.report import make_report, parse_since, render
 from buildfarm.settings import Settings
 from buildfarm.web.addresses import Links, Query
 from buildfarm.web.answers import Answer, BadRequest, etag_of
 from buildfarm.web.lookups import NewsOnly, Reading
 
 KEPT = 16
-LONGEST_NIGHTS = 31
+MOST_REBUILDS = 10_000  # a few seconds' work
 TYPES = {
     "feed.atom": "application/atom+xml; charset=utf-8",
     "report.json": "application/json; charset=utf-8",
@@ -70,13 +71,21 @@ class Forms:
         return feed(self._news, base, chosen, self_url=self_url, author=self._settings.farm.name)
 
     def _report(self, name: str, chosen: str, since: str) -> str:
+        if since:
+            self._check_length(since, chosen)
+        return render(make_report(self._reading, since, chosen), "json" if name == "report.json" else "junit")
+
+    def _check_length(self, since: str, chosen: str) -> None:
         try:
-            report = make_report(self._reading, since, chosen)
+            begin = parse_since(since, time.time())
         except UsageError as error:
             raise BadRequest(f"since: {error.brief}.", error.resolution) from error
-        if len(report.nights) > LONGEST_NIGHTS:
-            raise BadRequest(f"That is more than {LONGEST_NIGHTS} nights.", "Ask for fewer, or for one set alone.")
-        return render(report, "json" if name == "report.json" else "junit")
+        nights = [one.number for one in self._reading.nights_since(*begin) if chosen in ("", one.set)]
+        if len(nights) > 1 and self._reading.count_rebuilds(nights) > MOST_REBUILDS:
+            raise BadRequest(
+                f"Since then there were more than {MOST_REBUILDS} rebuilds.",
+                "Ask for fewer nights, or for one set alone; buildfarm rebuild report has no such limit.",
+            )
 
 
 def changed_at_of(record: Path) -> float:

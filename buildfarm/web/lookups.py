@@ -107,6 +107,12 @@ class Reading(Record):
         with self._reading() as connection:
             return tuple(Subject(*row) for row in connection.execute(query))
 
+    def count_rebuilds(self, numbers: Sequence[int]) -> int:
+        """How many rebuilds these nights had; the index alone answers it."""
+        query = sa.select(sa.func.count()).select_from(rebuilds).where(rebuilds.c.night.in_(numbers))
+        with self._reading() as connection:
+            return connection.execute(query).scalar_one()
+
     def hits(self, numbers: Sequence[int], packages: Sequence[str] | None = None) -> tuple[Hit, ...]:
         """The rebuilds of these nights, of these packages or (None) of all."""
         query = sa.select(*CELL_COLUMNS).where(rebuilds.c.night.in_(numbers))

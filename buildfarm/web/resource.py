@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from buildfarm.web.answers import FILE_POLICY, PAGE_POLICY, Answer, Elsewhere, FileAnswer
 from buildfarm.web.files import open_plain
-from buildfarm.web.site import Site
+from buildfarm.web.site import Site, is_slow
 
 CHUNK_BYTES = 1 << 16
 LOOK_EACH_S = 1.0
@@ -24,12 +24,16 @@ METHODS = b"GET, HEAD"
 
 
 class Rebuilds(Resource):  # type: ignore[misc]
-    """Everything below ``rebuilds/``. ``pool`` are the threads that read; the reactor never does."""
+    """Everything below ``rebuilds/``. ``pool`` are the threads that read; the reactor never does.
+
+    ``slow`` is the one that makes feeds and reports, of thousands of packages in seconds: no page waits for them.
+    """
 
     isLeaf = True  # noqa: N815 (Twisted's word)
 
-    def __init__(self, site: Site, reactor: Any, pool: Any) -> None:
+    def __init__(self, site: Site, reactor: Any, pool: Any, slow: Any) -> None:
         super().__init__()
+        self._slow = slow
         self._site = site
         self._reactor = reactor
         self._pool = pool
@@ -68,7 +72,8 @@ class Rebuilds(Resource):  # type: ignore[misc]
             key.decode("utf-8", "replace"): values[0].decode("utf-8", "replace")
             for key, values in request.args.items()
         }
-        found = await self._in_thread(self._site.answer, path, said)
+        pool = self._slow if is_slow(path) else self._pool
+        found = await threads.deferToThreadPool(self._reactor, pool, self._site.answer, path, said)
         if asking.gone:
             return
         request.setHeader(b"x-content-type-options", b"nosniff")

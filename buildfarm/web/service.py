@@ -36,14 +36,15 @@ class RebuildPages(BuildbotService):  # type: ignore[misc]
         """Serve the record of these settings from now on; without it the farm goes on, and has no such pages."""
         if not hasattr(self, "_pool"):
             self._site: Site | None = None
-            self._pool = ThreadPool(0, THREADS, "pages")
+            self._pool, self._slow = ThreadPool(0, THREADS, "pages"), ThreadPool(0, 1, "reports")
             self._pool.start()
+            self._slow.start()
         try:
             site = await threads.deferToThreadPool(self.master.reactor, self._pool, Site, settings)
         except Exception:  # noqa: BLE001 (told in full; building matters more)
             log.err(None, "the pages of nightly rebuilds are not served")
             return
-        self._pages.putChild(NAME, Rebuilds(site, self.master.reactor, self._pool))
+        self._pages.putChild(NAME, Rebuilds(site, self.master.reactor, self._pool, self._slow))
         before, self._site = self._site, site
         if before is not None:
             before.close()
@@ -55,6 +56,7 @@ class RebuildPages(BuildbotService):  # type: ignore[misc]
             if self._pages.getStaticEntity(NAME) is not None:
                 self._pages.delEntity(NAME)
             self._pool.stop()
+            self._slow.stop()
             del self._pool
         await super().stopService()
 

@@ -80,6 +80,11 @@ class Site:
         raise NotFound(f"There is no such page of #{number}.", f"Its page is builds/{number}.")
 
 
+def is_slow(path: tuple[str, ...]) -> bool:
+    """Whether an answer may take seconds."""
+    return len(path) == 1 and path[0] in TYPES
+
+
 def static_file(name: str) -> Answer:
     """A file that comes along with the pages."""
     path = STATIC / name

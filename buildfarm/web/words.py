@@ -52,6 +52,7 @@ KINDS = {
     "again": "the same again",
     "control": "control package",
     "culprit": "search for the cause",
+    "publish": "publication",
 }
 
 

@@ -28,7 +28,7 @@ def serve(root: Path, below: str) -> None:
     for part in filter(None, below.split("/")):
         under.putChild(part.encode(), found := Resource())
         under = found
-    under.putChild(b"rebuilds", Rebuilds(Site(settings), reactor, pool))
+    under.putChild(b"rebuilds", Rebuilds(Site(settings), reactor, pool, pool))
     port = reactor.listenTCP(int(sys.argv[3]) if len(sys.argv) > 3 else 0, Server(top), interface="127.0.0.1")
     print(port.getHost().port, flush=True)
     reactor.run()

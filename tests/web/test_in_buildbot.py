@@ -29,7 +29,7 @@ def test_a_reader_goes_from_buildbots_menu_to_a_failures_cause_and_a_reload_keep
     browser.get(f"{url}rebuilds/?set=founding")
     background, marks = colours(browser)
     assert len({background, *marks.values()}) == len(marks) + 1  # each verdict is seen to be another
-    browser.find_element(By.CSS_SELECTOR, "td.v-new a").click()
+    browser.find_element(By.CSS_SELECTOR, f"td.v-new a[href$='builds/{weeks.broken}']").click()
     assert browser.current_url == f"{url}rebuilds/builds/{weeks.broken}"
     assert "because of src-libfoo 1.2 to 1.3" in browser.find_element(By.TAG_NAME, "body").text
     browser.find_element(By.LINK_TEXT, "All failures of this cause").click()

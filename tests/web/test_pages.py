@@ -141,7 +141,7 @@ def test_a_history_has_verdicts_plots_with_axes_and_a_table_for_who_sees_none(we
     assert culprit("libvirt").words in words
     assert html.count('<figure class="plot">') == html.count('<line class="axis"') == 2
     assert html.count('aria-describedby="durations-table"') == 1
-    assert "80 seconds" in words
+    assert "0 25 50 75 100 seconds night" in words
     assert "118 2 3 undefined reference to foo_open" in words
     assert html.count('class="l-failed"') == 8 + 1  # a bar for each night that failed, and one in the legend
 
