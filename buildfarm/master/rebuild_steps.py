@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionLost
 
 from buildfarm.errors import FarmError
 from buildfarm.master.steps import EXPLANATION, FarmStep
+from buildfarm.regress.digest import Pages
 from buildfarm.regress.model import BuildReport, Outcome
 from buildfarm.regress.nights import Nights
 from buildfarm.regress.one_build import REPORT
@@ -64,6 +65,7 @@ class RebuildStep(FarmStep):
             return SKIPPED
         worker = self.getProperty("workername")
         await self.in_thread(nights.note_worker, build, worker, await self.build.getUrl())
+        await self.addURL(f"#{build.id} among the rebuilds", Pages(self._context.settings.web_url).build(build.id))
         report = await self._report(night, rebuild, build)
         if isinstance(report, int):
             return report
