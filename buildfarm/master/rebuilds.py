@@ -131,9 +131,10 @@ class Rebuilds:
             self._paused.discard(name)
             log.msg(f"worker {name} was resumed by hand")
             await self._in_thread(self._nights.put_back, name)
-        else:
-            if not worker.isPaused():
-                worker.pause(PAUSED_BY_US + self.workers.out[name][0])
+        elif not worker.isPaused():
+            worker.pause(PAUSED_BY_US + self.workers.out[name][0])
+            self._paused.add(name)
+        elif name not in self._paused and await self._was_paused_by_us(worker):
             self._paused.add(name)
 
     @async_to_deferred
