@@ -1,7 +1,7 @@
 """Which line of a log is its first error: the true cause, not what repeats it and not what was survived.
 
-Errors, ranked by ``rules``, count for the **step** they stand in (dh's ``dh_auto_build``, ...): a step that was left
-behind was survived, so only the last one's are kept.
+Errors, ranked by ``rules``, count for the **step** they stand in (dh's ``dh_auto_build``, ...): a step that was
+left behind was survived, so only the last one's are kept.
 """
 
 from __future__ import annotations

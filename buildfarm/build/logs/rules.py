@@ -74,6 +74,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("missing module", ("Can't locate",), r"(?P<message>Can't locate \S+) in @INC"),
     Rule("missing module", ("Cannot find module",), r"Error: (?P<message>Cannot find module '[^']+')"),
+    Rule("syntax", ("Error: ",), r"^(?:E +)?(?P<message>(?:SyntaxError|IndentationError): .+)", general=False),
     Rule("missing library", ("loading shared",), r"error while loading shared libraries: (?P<message>.+)"),
     Rule(
         "missing library",
@@ -150,4 +151,4 @@ RULES: tuple[Rule, ...] = (
     Rule("memory", ("Cannot allocate",), r"(?P<message>Cannot allocate memory)", Rank.MAYBE, general=False),
 )
 BY_WORD = tuple((word, rule) for rule in RULES for word in rule.words)
-EXPLAINS_TESTS = frozenset({"missing module", "missing library", "missing symbol"})
+EXPLAINS_TESTS = frozenset({"syntax", "missing module", "missing library", "missing symbol"})

@@ -61,5 +61,7 @@ class Unittest(Suite):
 
 
 def _name(test: str, where: str) -> str:
-    """Before Python 3.11 the parentheses have no method in them."""
+    """Before Python 3.11 the parentheses have no method in them; a module that cannot be loaded is a test, too."""
+    if "._FailedTest" in where:
+        return test
     return where if where == test or where.endswith(f".{test}") else f"{where}.{test}"
