@@ -25,6 +25,16 @@ class Kept:
     size_bytes: int
     artifacts: tuple[str, ...]
 
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """What people read: .buildinfo, .changes."""
+        return tuple(one for one in self.artifacts if one.endswith(READABLE))
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The packages, and all else."""
+        return tuple(one for one in self.artifacts if not one.endswith(READABLE))
+
 
 def kept_files(places: Places, build: Build) -> Kept:
     """What lies in a build's directory on this machine."""

@@ -133,6 +133,7 @@ def matrix_page(reading: Reading, links: Links, query: Query) -> Answer:
         total=len(chosen),
         rows_each=ROWS,
         counts=counts_of(tonight.values()),
+        rebuilds=len(tonight),
         news=sum(words.is_news(one) for one in tonight.values()),
         progress=progress_of(reading, nights[0], tonight.values()) if running else None,
         causes=causes_of(reading, tonight.values(), labels),

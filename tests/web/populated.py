@@ -111,7 +111,7 @@ class Population:
         with gzip.open(directory / "build.log.gz", "wb") as file:
             file.write(log.encode("utf-8", "surrogateescape"))
         for name in told.artifacts:
-            if not (directory / name).is_symlink():
+            if "/" not in name:
                 (directory / name).write_text(f"Format: 1.0\nSource: {build.job.package}\n")
         (directory / "report.json").write_text(json.dumps(told.to_json()))
         return directory

@@ -7,14 +7,19 @@ import gzip
 import json
 import socket
 import time
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 from defusedxml import ElementTree
 
-from tests.web.conftest import Web, Weeks, serving
+from buildfarm.web import forms
+from buildfarm.web.answers import Answer
+from buildfarm.web.resource import takes_gzip
+from buildfarm.web.site import Site
 from tests.web.populated import HOSTILE_LINE, TINY_LOG, Population, passed
+from tests.web.weeks import Web, Weeks, serving
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 
@@ -108,6 +113,7 @@ def test_who_leaves_while_a_log_grows_is_forgotten(own: Population) -> None:
 
 def test_what_a_build_made_is_served_by_the_names_in_its_report_and_nothing_else(own: Population) -> None:
     told = passed(1, "hello")
+    told = replace(told, artifacts=(*told.artifacts, "hello_1.deb", "../../secret"))
     own.night("hello", passes=told)
     build = own.nights.history(own.nights.rebuilds(own.nights.night(1))[0].subject)[0]  # type: ignore[arg-type]
     directory = own.places.build(build.id)
@@ -116,6 +122,10 @@ def test_what_a_build_made_is_served_by_the_names_in_its_report_and_nothing_else
     (directory / "order.json").write_text("{}")
     with serving(own) as web:
         name = told.artifacts[0]
+        assert (
+            web.get(f"builds/{build.id}/files/hello_1.deb").headers["Content-Disposition"].startswith("attachment")
+        )
+        assert "1 file that it made" in web.get(f"builds/{build.id}").text
         answer = web.get(f"builds/{build.id}/files/{name}")
         assert answer.text.startswith("Format: 1.0\nSource: hello")
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
@@ -191,3 +201,34 @@ def test_a_head_has_no_body(web: Web, weeks: Weeks) -> None:
         answer = requests.head(web.url + path, timeout=60)
         assert answer.status_code == 200
         assert answer.content == b""
+
+
+def test_a_report_of_too_many_rebuilds_is_refused_and_one_night_never(
+    own: Population, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.night("hello", "curl")
+    own.night("hello", "curl")
+    monkeypatch.setattr(forms, "MOST_REBUILDS", 1)
+    site = Site(own.settings)
+    refused = site.answer(("report.json",), {"since": "1"})
+    assert isinstance(refused, Answer)
+    assert refused.status == 400
+    assert b"Ask for fewer nights" in refused.body
+    for query in ({}, {"since": "2"}):
+        assert site.answer(("report.json",), query).status == 200  # type: ignore[union-attr]
+    site.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "takes"),
+    [
+        (None, False),
+        ("", False),
+        ("gzip", True),
+        ("br, GZIP ; q=0.1", True),
+        ("gzip;q=0.000", False),
+        ("gzipped", False),
+    ],
+)
+def test_gzip_goes_only_to_who_takes_it(header: str | None, takes: bool) -> None:
+    assert takes_gzip(header.encode() if header is not None else None) is takes

@@ -8,8 +8,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from buildfarm.web.menu import menu_plugins
 from tests.scenarios.running_farm import farm
 from tests.scenarios.test_web import browser
-from tests.web.conftest import fill
 from tests.web.populated import HOSTILE, Population
+from tests.web.weeks import fill
 
 __all__ = ["browser", "farm"]
 

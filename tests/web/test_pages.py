@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from buildfarm.regress.model import Suspect
 from buildfarm.web.lookups import open_reading
 from buildfarm.web.site import Site
-from tests.web.conftest import Web, Weeks, serving
 from tests.web.populated import HOSTILE, Population, culprit, failed, passed
+from tests.web.weeks import Web, Weeks, serving
 
 LINK = re.compile(r'(?:href|action)="([^"]*)"')
 
