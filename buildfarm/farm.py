@@ -16,7 +16,9 @@ from buildfarm.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from buildfarm.latent import LatentWorker
+    from buildfarm.recipe import Recipe
     from buildfarm.recipe.problem import Problem
+    from buildfarm.regress.package_set import PackageSet
     from buildfarm.regress.sets import SetBook
 
 
@@ -33,6 +35,17 @@ class Farm:
         from buildfarm.regress.opening import load_farm_sets  # with it come the archives' readers
 
         return load_farm_sets(self.settings)
+
+    @property
+    def _publishing_sets(self) -> tuple[PackageSet, ...]:
+        has_sets = (self.settings.recipes / SETS_FILE).exists()
+        return tuple(one for one in self.sets.sets.values() if one.publish) if has_sets else ()
+
+    @property
+    def uploads_to(self) -> frozenset[str]:
+        """The archives that recipes and package sets publish to, by their addresses."""
+        published = {recipe.publish for recipe in self.book.recipes.values()}
+        return frozenset(published | {one.publish for one in self._publishing_sets})
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -65,13 +78,22 @@ class Farm:
         return ensure_secret(self.settings.secrets / "admin-password")
 
     def ensure_archives(self) -> None:
-        """Make the embedded PPAs that recipes publish or promote to, with the farm's key as their uploader."""
+        """Make the embedded PPAs that recipes and package sets publish or promote to, with the farm's key as
+        their uploader."""
+        recipes = self.book.recipes.values()
+        self.ensure_archives_of(
+            *((recipe.publish, recipe) for recipe in recipes),
+            *((recipe.promote, recipe) for recipe in recipes),
+            *((one.publish, one) for one in self._publishing_sets),
+        )
+
+    def ensure_archives_of(self, *uses: tuple[str, Recipe | PackageSet]) -> None:
+        """As ``ensure_archives``, of these addresses and who publishes there; Launchpad's PPAs are left out."""
         wanted: dict[str, tuple[set[str], set[str]]] = {}
-        for recipe in self.book.recipes.values():
-            for address in (recipe.publish, recipe.promote):
-                series, architectures = wanted.setdefault(address, (set(), set()))
-                series.update(recipe.series)
-                architectures.update(recipe.architectures)
+        for address, use in uses:
+            series, architectures = wanted.setdefault(address, (set(), set()))
+            series.update(use.series)
+            architectures.update(use.architectures)
         local = {name: sets for name, sets in wanted.items() if name.startswith("local:")}
         if not local:
             return

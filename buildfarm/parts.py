@@ -235,7 +235,7 @@ def _prepare_worker(farm: Farm, name: str) -> Path:
     if name == farm.signer:
         from buildfarm.keys import algorithm_for, ensure_upload_key
 
-        for archive in {"local:", *(recipe.publish for recipe in farm.book.recipes.values())}:
+        for archive in {"local:", *farm.uploads_to}:
             ensure_upload_key(settings, algorithm_for(archive))
     farm.worker_password(name)
     basedir = settings.home / "workers" / name

@@ -69,6 +69,7 @@ def _configure_now(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--series", action="append", default=[], metavar="S", help="only this series (repeatable)")
     parser.add_argument("--architecture", action="append", default=[], metavar="A", help="only this architecture")
     parser.add_argument("--here", action="store_true", help="on this machine, also where the farm runs")
+    parser.add_argument("--publish", action="store_true", help="with --here: upload the set's results, too")
     parser.add_argument("--no-confirm", action="store_true", help="believe a failure at once")
     parser.add_argument("--no-culprit", action="store_true", help="do not search for a new failure's cause")
     parser.add_argument("--timeout", default="", metavar="TIME", help="for each build: 90m, 4h")
@@ -120,6 +121,13 @@ def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, drive
         if driver == "here" and night.set == wanted.name:
             print(f"night {night.number} of {night.set} goes on where it stopped", flush=True)
             return night
+    if wanted.publish and driver == "here" and not args.publish:
+        print(f"nothing is uploaded to {wanted.publish} from here: --publish does that", flush=True)
+        wanted = replace(wanted, publish="")
+    elif args.publish and not wanted.publish:
+        raise UsageError("these packages have no archive to go to", resolution="Give their set a `publish`.")
+    if wanted.publish:
+        _prepare_publishing(wanted, settings, driver)
     selection = select(wanted, settings)
     for left in selection.left_out:
         print(f"left out: {left}", file=sys.stderr, flush=True)
@@ -141,6 +149,27 @@ def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, drive
     )
     print(f"night {night.number} of {night.set}: {len(selection.jobs)} to rebuild", flush=True)
     return night
+
+
+def _prepare_publishing(wanted: PackageSet, settings: Settings, driver: str) -> None:
+    """See that the archive of a set is there, and may be uploaded to."""
+    from buildfarm.farm import open_farm
+    from buildfarm.keys import algorithm_for, ensure_upload_key
+    from ppa_tools.address import parse_address
+    from ppa_tools.archives.errors import ArchiveUnreachable
+    from ppa_tools.archives.upload_client import UploadClient
+
+    if driver == "here":
+        ensure_upload_key(settings, algorithm_for(wanted.publish))
+    open_farm(settings.root).ensure_archives_of((wanted.publish, wanted))
+    address = parse_address(wanted.publish)
+    if driver == "here" and address.backend == "local":
+        try:
+            UploadClient(settings.archive_local_url).in_release(address, wanted.series[0])
+        except ArchiveUnreachable as error:
+            raise UsageError(
+                str(error), resolution="`buildfarm up` starts it; `buildfarm archive serve` starts it alone."
+            ) from error
 
 
 def chosen_set(args: argparse.Namespace, settings: Settings) -> PackageSet:

@@ -21,7 +21,7 @@ from buildfarm.master.database import database_config
 from buildfarm.master.dispatcher import SCHEDULER, queue_name
 from buildfarm.master.hooks import FORGES, TrunkHook, forge_hook
 from buildfarm.master.rebuild_builders import may_start_commit, rebuild_builders
-from buildfarm.master.rebuild_queue import CULPRIT, PROJECT, REBUILD
+from buildfarm.master.rebuild_queue import CULPRIT, PROJECT, PUBLISH, REBUILD
 from buildfarm.master.service import FarmService, Record, Work
 from buildfarm.master.steps import EXPLANATION, StepContext, TaskFactory
 from buildfarm.master.workers import FarmWorker, awake_first
@@ -76,7 +76,8 @@ def _configure(farm: Farm) -> dict[str, Any]:
         # Buildbot wants every builder to have a scheduler; the dispatcher adds its buildsets in this one's name.
         "schedulers": [
             schedulers.Triggerable(
-                name=SCHEDULER, builderNames=[queue_name(group) for group in (*GROUPS, REBUILD, CULPRIT)]
+                name=SCHEDULER,
+                builderNames=[queue_name(group) for group in (*GROUPS, REBUILD, CULPRIT, PUBLISH)],
             ),
             _force_scheduler(farm),
         ],

@@ -8,7 +8,7 @@ from buildbot.plugins import util
 
 from buildfarm.farm import Farm
 from buildfarm.master.dispatcher import queue_name
-from buildfarm.master.rebuild_queue import CULPRIT, PROJECT, REBUILD
+from buildfarm.master.rebuild_queue import CULPRIT, PROJECT, PUBLISH, REBUILD
 from buildfarm.master.rebuild_steps import RebuildContext, RebuildFactory
 from buildfarm.master.service import Record
 
@@ -19,10 +19,10 @@ WHAT = {
 
 
 def rebuild_builders(farm: Farm, record: Record, builds: Any, company: Any) -> list[Any]:
-    """The two builders, for builds and for searches; what has begun is on each package's own pages.
+    """The builders of builds, of searches, and of publications; what has begun is on each package's own pages.
 
-    They share the lock ``builds`` with the commits' builds, and take ``company`` for themselves where a build is
-    to be alone.
+    The first two share the lock ``builds`` with the commits' builds, and take ``company`` for themselves where a
+    build is to be alone. What is published is signed, on the worker that does nothing else.
     """
 
     @util.renderer
@@ -30,19 +30,30 @@ def rebuild_builders(farm: Farm, record: Record, builds: Any, company: Any) -> l
         return [builds, company.access("exclusive" if properties.getProperty("alone") else "counting")]
 
     context = RebuildContext(farm.settings, record.nights, record.pool)
+    publishing = util.BuilderConfig(
+        name=queue_name(PUBLISH),
+        workernames=[farm.signer],
+        factory=RebuildFactory(context),
+        description="what nightly rebuilds made goes to the archives of their sets",
+        tags=["rebuild"],
+        project=PROJECT,
+    )
     return [
-        util.BuilderConfig(
-            name=queue_name(name),
-            workernames=list(farm.build_workers),
-            nextWorker=next_worker,
-            canStartBuild=may_start,
-            factory=RebuildFactory(context),
-            locks=locks,
-            description=description,
-            tags=["rebuild"],
-            project=PROJECT,
-        )
-        for name, description in WHAT.items()
+        publishing,
+        *(
+            util.BuilderConfig(
+                name=queue_name(name),
+                workernames=list(farm.build_workers),
+                nextWorker=next_worker,
+                canStartBuild=may_start,
+                factory=RebuildFactory(context),
+                locks=locks,
+                description=description,
+                tags=["rebuild"],
+                project=PROJECT,
+            )
+            for name, description in WHAT.items()
+        ),
     ]
 
 

@@ -50,8 +50,13 @@ def choose_due(due: Sequence[Build], submitted: Iterable[Build], workers: Worker
     """
     serving = set(workers.in_service)
     load = Counter(_place(one) for one in submitted)
-    room = {"": AHEAD * len(serving), "culprit": len(serving), **dict.fromkeys(serving, AHEAD)}
-    searches_only = all(one.kind == "culprit" for one in due)
+    room = {
+        "": AHEAD * len(serving),
+        "culprit": len(serving),
+        "publish": AHEAD,  # for the signing worker, which is in service whoever else is
+        **dict.fromkeys(serving, AHEAD),
+    }
+    searches_only = all(one.kind in ("culprit", "publish") for one in due)
     chosen = []
     for one in due:
         place = _place(one)
@@ -62,7 +67,7 @@ def choose_due(due: Sequence[Build], submitted: Iterable[Build], workers: Worker
 
 
 def _place(build: Build) -> str:
-    return "culprit" if build.kind == "culprit" else build.wanted_worker
+    return build.kind if build.kind in ("culprit", "publish") else build.wanted_worker
 
 
 def priority_of(night: Night, rebuild: Rebuild, build: Build) -> int:

@@ -15,11 +15,18 @@ from buildfarm.regress.model import BuildReport
 from buildfarm.regress.nights import Nights
 from buildfarm.regress.records import Build, Driver, Night, Rebuild
 
-REBUILD, CULPRIT = "rebuild", "culprit"
+REBUILD, CULPRIT, PUBLISH = "rebuild", "culprit", "publish"
+BUILDERS = {"culprit": CULPRIT, "publish": PUBLISH}
 PROJECT = "rebuilds"
 FARM: Driver = "farm"
 Item = tuple[Night, Rebuild, Build]
-KINDS = {"first": "", "again": ", again", "control": ", to try the worker", "culprit": ", searching for the cause"}
+KINDS = {
+    "first": "",
+    "again": ", again",
+    "control": ", to try the worker",
+    "culprit": ", searching for the cause",
+    "publish": ", published",
+}
 _NAME = re.compile(r"rebuild (\d{1,15})@[\d.]+\|\d+", re.ASCII)
 
 
@@ -85,7 +92,7 @@ class RebuildQueue:
         """A build on a worker, as it wishes."""
         night, rebuild, build = item
         return Request(
-            builder=queue_name(CULPRIT if build.kind == "culprit" else REBUILD),
+            builder=queue_name(BUILDERS.get(build.kind, REBUILD)),
             reason=f"night {night.number}: #{build.id} {build.job.subject}{KINDS[build.kind]}",
             priority=priority_of(night, rebuild, build),
             properties=rebuild_properties(night, build),

@@ -149,6 +149,8 @@ def explain(build: Build, report: BuildReport, settings: Settings) -> str:
         parts.append(report.details)
     if report.outcome == "error":
         parts.append("This is the farm's trouble, and nobody's who maintains the package; it is tried again.")
+    if build.kind == "publish":
+        return "\n\n".join(parts) + "\n"
     parts.append(
         f"Build it again in the same environment: buildfarm repro {build.id}\n"
         f"All that was kept of it: {places_of(settings).build(build.id)}"

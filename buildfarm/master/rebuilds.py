@@ -197,6 +197,8 @@ class Rebuilds:
 
     def _waits_in_vain(self, build: Build) -> bool:
         """Whether it is for a worker that is not in service, or for any, and none is."""
+        if build.kind == "publish":
+            return False
         serving = self.workers.in_service
         return build.wanted_worker not in serving if build.wanted_worker else not serving
 

@@ -24,6 +24,7 @@ from buildfarm.regress.one_build import ORDER, REPORT, read_report, run_build
 from buildfarm.regress.orders import BuildOrder, CulpritOrder
 from buildfarm.regress.places import places_of
 from buildfarm.regress.probing import Earlier, Probed, Result, SearchLimits
+from buildfarm.regress.publishing import publish
 from buildfarm.settings import Settings
 
 PROBES = "probes.jsonl"
@@ -32,7 +33,9 @@ PROBES = "probes.jsonl"
 def carry_out(
     order: BuildOrder, directory: Path, settings: Settings, watcher: BinaryIO | None = None
 ) -> BuildReport:
-    """Do what a worker is asked for, a build or a search, in ``directory``; never raises FarmError."""
+    """Do what a worker is asked for: a build, a search, a publication. Never raises FarmError."""
+    if order.publication is not None:
+        return publish(order, order.publication, directory, settings, watcher)
     if order.culprit is None:
         return run_build(order, directory, settings, watcher)
     return search(order, order.culprit, directory, settings, watcher)
@@ -105,7 +108,9 @@ def _probe(
     manifest = Manifest(order.job.series, order.job.architecture, tuple(sorted(mix.packages)))
     places = places_of(settings)
     manifest.write(places.manifest_path(manifest.id))
-    report = run_build(replace(order, environment=manifest.id, culprit=None), directory, settings, watcher)
+    near = culprit.before if 2 * len(earlier) > len(mixing.suspects) else order.environment
+    mixed = replace(order, environment=manifest.id, near=near, culprit=None)
+    report = run_build(mixed, directory, settings, watcher)
     _drop_products(directory, report)
     if report.outcome == "fail" and report.fingerprint != culprit.fingerprint:
         return "unresolved"

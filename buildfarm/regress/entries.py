@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from buildfarm.regress.flaky import Rate
-from buildfarm.regress.model import Culprit, RebuildVerdict, Subject, TestCounts
+from buildfarm.regress.model import NOT_PUBLISHED, Culprit, RebuildVerdict, Subject, TestCounts
 from buildfarm.regress.record import Record
 from buildfarm.regress.records import Build, Label, Night, Rebuild
 
@@ -68,9 +68,13 @@ class Entry:
 
     @property
     def words(self) -> str:
-        """In one line why it is so: the culprit or the cause, and what people noted of it; "" for a pass."""
+        """In one line why it is so: the culprit or the cause, and what people noted of it.
+
+        Of a pass only why it was not published, where it was to be; else "".
+        """
         if self.verdict in (RebuildVerdict.STILL_PASSING, RebuildVerdict.FIXED):
-            return ""
+            _, mark, why = self.reason.partition(NOT_PUBLISHED)
+            return mark + why
         cause = self.cause or self.reason
         if self.verdict in (RebuildVerdict.NEW_FAILURE, RebuildVerdict.STILL_FAILING):
             if self.culprit is not None and self.culprit.suspects:

@@ -63,9 +63,7 @@ def run_night(night: Night, nights: Nights, settings: Settings, telling: Telling
     ``watch``: the builds' logs are shown as they grow.
     """
     places = places_of(settings)
-    if (
-        HERE in nights.workers_out()
-    ):  # by an earlier night: who asks for one here means it all the same
+    if HERE in nights.workers_out():  # by an earlier night: who asks for one here means it all the same
         nights.put_back(HERE)
     for _, _, build in nights.submitted(HERE):
         nights.return_to_queue(build)

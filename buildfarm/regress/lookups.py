@@ -18,6 +18,8 @@ PAST_LIMIT = 400
 RESULTS_LIMIT = 200
 USUAL_OF = 9
 OWN_KINDS = ("first", "again")
+AFTER_KINDS = ("culprit", "publish")
+"""What follows a verdict, and changes it no more."""
 
 IS_RESULT = sa.and_(builds.c.kind.in_(OWN_KINDS), builds.c.counts, builds.c.outcome.in_(("pass", "fail")))
 
@@ -46,7 +48,7 @@ def ran_of(connection: sa.Connection, rebuild: int) -> tuple[tuple[Ran, ...], tu
             builds.c.state == "done",
             builds.c.counts,
             builds.c.outcome.is_not(None),
-            builds.c.kind != "culprit",
+            builds.c.kind.not_in(AFTER_KINDS),
         )
         .order_by(builds.c.ended_at, builds.c.id)
     )

@@ -1,10 +1,11 @@
 """The words of nightly rebuilds as plain values: what is asked for, what one build said, what a rebuild came to.
 
-A **night** is one round over a package set, at whatever hour. In it each **subject** (a package in a series for
-an architecture) has one **rebuild**, which ends with one verdict. A rebuild takes one or more **builds**: the
-first; where that failed and had not before, the same again, alone on its worker; a control package on the same
-worker; and for a new failure the search for its culprit. An **environment** is the exact set of packages that a
-build ran in; what a build was given, its source version and its environment, is its **input**.
+A **night** is one round over a package set, at whatever hour. In it each **subject** (a package in a series for an
+architecture) has one **rebuild**, which ends with one verdict. A rebuild takes one or more **builds**: the first;
+where that failed and had not before, the same again, alone on its worker; a control package on the same worker;
+for a new failure the search for its culprit; and for a pass its publication, where one is wanted. An
+**environment** is the exact set of packages that a build ran in; what a build was given, its source version and
+its environment, is its **input**.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from buildfarm.build.limits import BuildLimits as BuildLimits
 from buildfarm.job import from_plain
 
 Outcome = Literal["pass", "fail", "dependency-wait", "error"]
-BuildKind = Literal["first", "again", "control", "culprit"]
+BuildKind = Literal["first", "again", "control", "culprit", "publish"]
+
+NOT_PUBLISHED = "not published: "
+"""With this a reason begins that tells why what passed went to no archive."""
 
 
 class RebuildVerdict(enum.StrEnum):

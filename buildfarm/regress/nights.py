@@ -21,7 +21,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from buildfarm.errors import FarmTrouble, UsageError
 from buildfarm.regress import lookups
-from buildfarm.regress.model import BuildReport, Culprit, RebuildJob, RebuildVerdict, Subject
+from buildfarm.regress.lookups import AFTER_KINDS
+from buildfarm.regress.model import NOT_PUBLISHED, BuildReport, Culprit, RebuildJob, RebuildVerdict, Subject
 from buildfarm.regress.progress import (
     add_build,
     advance,
@@ -279,7 +280,8 @@ class Nights(Record):
             tries = [*tries, asdict(Try(worker, now, report.reason))]
             values["tries"] = json.dumps(tries)
             out = connection.execute(sa.select(workers_out).where(workers_out.c.worker == worker)).first()
-            over = final or out is not None or (rebuild.verdict is not None and current.kind != "culprit")
+            settled = rebuild.verdict is not None and current.kind not in AFTER_KINDS
+            over = final or out is not None or settled
             delay = None if over else retry_delay_s(len(tries))
         this = sa.update(builds).where(builds.c.id == current.id)
         if delay is not None:
@@ -303,6 +305,9 @@ class Nights(Record):
                 sa.update(rebuilds).where(rebuilds.c.id == rebuild.id).values(culprit=json.dumps(asdict(found)))
             )
             return
+        if current.kind == "publish":
+            self._add_words(connection, rebuild.id, report.reason)
+            return
         advance(connection, rebuild.id, now)
         if current.kind == "control" and report.outcome == "pass":
             spread_control(connection, current, worker, now)
@@ -314,7 +319,9 @@ class Nights(Record):
             current = connection.execute(sa.select(builds).where(builds.c.id == build.id)).first()
             if current is not None and current.state == "waiting":
                 drop_waiting(connection, current.rebuild, now)
-                if current.kind == "culprit":
+                if current.kind == "publish":
+                    self._add_words(connection, current.rebuild, f"{NOT_PUBLISHED}{reason}")
+                elif current.kind == "culprit":
                     words = json.dumps(asdict(Culprit(f"The cause was not searched for: {reason}")))
                     connection.execute(
                         sa.update(rebuilds).where(rebuilds.c.id == current.rebuild).values(culprit=words)
@@ -322,6 +329,12 @@ class Nights(Record):
                 else:
                     self._settle_without(connection, current.rebuild, reason, now)
             return _settled(connection, build.rebuild)
+
+    @staticmethod
+    def _add_words(connection: sa.Connection, rebuild: int, words: str) -> None:
+        """Say behind a verdict's reason what became of it since."""
+        this = sa.update(rebuilds).where(rebuilds.c.id == rebuild)
+        connection.execute(this.values(reason=rebuilds.c.reason + "; " + words))
 
     @staticmethod
     def _settle_without(connection: sa.Connection, rebuild: int, reason: str, now: float) -> None:

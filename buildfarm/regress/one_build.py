@@ -24,7 +24,8 @@ from buildfarm.errors import FarmError, PackageFault
 from buildfarm.files import empty_directory, read_json, write_json
 from buildfarm.regress.fetching import fetch_source
 from buildfarm.regress.model import BuildReport
-from buildfarm.regress.orders import BuildOrder
+from buildfarm.regress.new_entry import UnfitSource, add_entry
+from buildfarm.regress.orders import BuildOrder, regression_entry
 from buildfarm.regress.places import Places, places_of
 from buildfarm.regress.reading import report_of
 from buildfarm.regress.source_index import source_cache
@@ -69,7 +70,7 @@ def read_report(directory: Path) -> BuildReport | None:
 
 def _reported(order: BuildOrder, directory: Path, settings: Settings, log: BinaryIO, began: float) -> BuildReport:
     job = order.job
-    write_heading(log, f"{job.package} {job.version} ({job.architecture})")
+    write_heading(log, f"{job.package} {order.version} ({job.architecture})")
     try:
         require_native(job.architecture)
         with tried(order, directory, settings, log) as attempt:
@@ -147,12 +148,25 @@ def tried(order: BuildOrder, directory: Path, settings: Settings, log: BinaryIO)
     source = directory / "source"
     try:
         dsc = fetch_source(job, source, source_cache(settings))
+        dsc, order, notes = _in_its_version(order, dsc, settings)
         with environment_for(order, dsc, root, places, log) as use:
-            files = (dsc, *sorted(path for path in source.iterdir() if path != dsc))
+            files = (dsc, *sorted(path for path in dsc.parent.iterdir() if path.is_file() and path != dsc))
             build = _layered(order, directory, files, use.directories, cache / "scratch", 0.0)
-            yield Attempt(build, use, root, places, (*((root.note,) if root.note else ()), *use.notes))
+            notes = (*notes, *((root.note,) if root.note else ()), *use.notes)
+            yield Attempt(build, use, root, places, notes)
     finally:
         shutil.rmtree(source, ignore_errors=True)
+
+
+def _in_its_version(order: BuildOrder, dsc: Path, settings: Settings) -> tuple[Path, BuildOrder, tuple[str, ...]]:
+    """The source in the version that it is built as, its .dsc first; its own, and why, where it gets no other."""
+    if order.new_version is None:
+        return dsc, order, ()
+    entry = regression_entry(order.job, order.new_version, settings)
+    try:
+        return add_entry(dsc, entry, dsc.parent / "new"), order, ()
+    except UnfitSource as error:
+        return dsc, replace(order, new_version=None), (f"built as it is, and so not published: {error.brief}",)
 
 
 @contextlib.contextmanager
@@ -160,7 +174,8 @@ def environment_for(order: BuildOrder, dsc: Path, root: Root, places: Places, lo
     """The environment that an order asks for: a kept one, or what the source's dependencies are today."""
     if order.environment:
         wanted = places.manifest(order.environment)
-        with use_exactly(root, wanted, places.store, places.cache, log) as use:
+        near = places.manifest(order.near) if order.near else None
+        with use_exactly(root, wanted, places.store, places.cache, log, near=near) as use:
             yield use
         return
     extra = [ExtraArchive(one.sources, one.key) for one in order.job.extra]
@@ -183,7 +198,7 @@ def _layered(
     return LayeredBuild(
         files=files,
         package=job.package,
-        version=job.version,
+        version=order.version,
         series=job.series,
         architecture=job.architecture,
         layers=layers,

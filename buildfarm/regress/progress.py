@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from buildfarm.job import from_plain
 from buildfarm.regress.lookups import (
+    AFTER_KINDS,
     OWN_KINDS,
     control_for,
     control_passed,
@@ -102,7 +103,10 @@ def add_build(connection: sa.Connection, row: sa.Row[Any], step: Next) -> None:
 
 
 def settle(connection: sa.Connection, row: sa.Row[Any], settled: Settled, now: float) -> None:
-    """Keep a verdict; a new failure gets its search for the culprit, or the words why there is none."""
+    """Keep a verdict; a new failure gets its search for the culprit, or the words why there is none.
+
+    What passed last is published, where its set wants that.
+    """
     rows = ran_of(connection, row.id)[1]
     own = [one for one in rows if one.kind in OWN_KINDS]
     failed = [one for one in own if one.outcome == "fail"]
@@ -125,6 +129,9 @@ def settle(connection: sa.Connection, row: sa.Row[Any], settled: Settled, now: f
     connection.execute(sa.update(rebuilds).where(rebuilds.c.id == row.id).values(**values))
     if settled.verdict is RebuildVerdict.INFRASTRUCTURE:
         discount(connection, row.id)
+    elif own and own[-1].outcome == "pass" and json.loads(row.job)["publish"]:
+        values = {"rebuild": row.id, "kind": "publish", "priority": rules_of(row).priority}
+        connection.execute(sa.insert(builds).values(values))
 
 
 def discount(connection: sa.Connection, rebuild: int) -> None:
@@ -207,6 +214,6 @@ def spread_control(connection: sa.Connection, control: sa.Row[Any], worker: str,
 
 def _has_open(connection: sa.Connection, rebuild: int) -> bool:
     query = sa.select(builds.c.id).where(
-        builds.c.rebuild == rebuild, builds.c.state != "done", builds.c.kind != "culprit"
+        builds.c.rebuild == rebuild, builds.c.state != "done", builds.c.kind.not_in(AFTER_KINDS)
     )
     return connection.execute(query.limit(1)).first() is not None

@@ -26,6 +26,7 @@ from buildfarm.regress.records import (
 from buildfarm.regress.schema import builds, labels, nights, rebuilds, workers_out
 
 KEEP_NIGHTS = 30
+DAY_S = 86400.0
 
 
 class Record:
@@ -189,6 +190,27 @@ class Record:
             return tuple(
                 (theirs[one.night], one, deciding.get(one.decided_by) if one.decided_by else None) for one in found
             )
+
+    def earlier_that_day(self, night: Night, rebuild: Rebuild) -> int:
+        """How many nights and series had the same source version, for the same archive, earlier on a night's day.
+
+        The day is that of its start, in UTC; of series of one night, those first by name are the earlier ones.
+        """
+        day_at = night.started_at - night.started_at % DAY_S
+        query = (
+            sa.select(rebuilds)
+            .join(nights, nights.c.number == rebuilds.c.night)
+            .where(
+                rebuilds.c.package == rebuild.job.package,
+                rebuilds.c.version == rebuild.job.version,
+                nights.c.started_at >= day_at,
+                nights.c.started_at < day_at + DAY_S,
+            )
+        )
+        with self._reading() as connection:
+            found = [rebuild_of(row) for row in connection.execute(query)]
+        same = {(one.night, one.job.series) for one in found if one.job.publish == rebuild.job.publish}
+        return sum(one < (night.number, rebuild.job.series) for one in same)
 
     # What is known from before
 

@@ -1,0 +1,212 @@
+"""A source package with one more changelog entry, and so of another version: nothing else in it changes.
+
+Nothing is unpacked, applied or run: of the one file that holds debian/changelog a copy is written in which that
+alone is longer, and the .dsc names it. The same source and entry give the same bytes.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import copy
+import gzip
+import lzma
+import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from buildfarm.errors import UsageError
+from buildfarm.regress.diff_entry import UnfitDiff, add_to_diff
+from buildfarm.source.changelog import Entry
+from buildfarm.source.control import ControlError, checksum_fields, describe_file, read_fields, read_listed
+from buildfarm.source.upstream import XZ_PRESET
+from ppa_tools import openpgp
+from ppa_tools.debversion import without_epoch
+
+UNPACKED_LIMIT_BYTES = 16 << 30
+DIFF_LIMIT_BYTES = 256 << 20
+CHANGELOG_LIMIT_BYTES = 64 << 20
+MEMBERS_LIMIT = 2_000_000
+CHUNK_BYTES = 1 << 20
+BLOCK = tarfile.BLOCKSIZE
+_PACKAGING = re.compile(r".+\.debian\.tar\.(gz|xz|bz2|lzma)")
+_TARBALL = re.compile(r".+\.tar\.(gz|xz|bz2|lzma)")
+_DIFF = re.compile(r".+\.diff\.(gz)")
+_IN_PACKAGING = re.compile(r"(?:\./)?debian/changelog")
+_IN_TREE = re.compile(r"(?:\./)?(?:[^/]+/)?debian/changelog")
+_NEW_FIELDS = frozenset({"version", "files"})
+
+
+class UnfitSource(UsageError):
+    """A source package that cannot be given an entry; ``brief`` says why."""
+
+
+def add_entry(dsc: Path, entry: Entry, target: Path) -> Path:
+    """Write the source package of ``dsc`` and the files beside it to ``target``, with the entry; its new .dsc.
+
+    Raises UnfitSource where it has no changelog that could be added to, or is of a kind that is not known here.
+    """
+    text, files = _read(dsc)
+    kind, name = _place_of_changelog(text, files)
+    stem = f"{entry.source}_{without_epoch(entry.version)}"
+    suffix = {"packaging": "debian.tar", "tree": "tar", "diff": "diff"}[kind] + f".{name.rpartition('.')[2]}"
+    target.mkdir(parents=True, exist_ok=True)
+    made = target / f"{stem}.{suffix}"
+    try:
+        _write(dsc.parent / name, kind, entry, made)
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise UnfitSource(f"{name} cannot be read: {error}") from error
+    except OSError as error:
+        if error.errno is None:  # a stream that bz2 cannot read; a full disk has a number
+            raise UnfitSource(f"{name} cannot be read: {error}") from error
+        raise
+    for other in set(files) - {name}:
+        shutil.copyfile(dsc.parent / other, target / other)
+    new_dsc = target / f"{stem}.dsc"
+    names = sorted(set(files) - {name} | {made.name})
+    new_dsc.write_text(_describe(text, entry.version, [target / one for one in names]), encoding="utf-8")
+    return new_dsc
+
+
+def _read(dsc: Path) -> tuple[str, tuple[str, ...]]:
+    """What a .dsc says, whoever signed it, and the names of its files."""
+    try:
+        text = openpgp.text_of(dsc.read_bytes()).decode("utf-8").replace("\r\n", "\n").strip("\n") + "\n"
+        return text, tuple(read_listed(read_fields(text)))
+    except (openpgp.OpenPGPError, UnicodeDecodeError, ControlError) as error:
+        raise UnfitSource(f"{dsc.name} cannot be written anew: {error}") from error
+
+
+def _place_of_changelog(text: str, files: tuple[str, ...]) -> tuple[str, str]:
+    """Which file has debian/changelog: in a tarball of debian/ alone, in one of the whole tree, or in a diff."""
+    written = read_fields(text).get("format", "1.0").strip()
+    found: dict[str, list[str]] = {
+        "packaging": [one for one in files if _PACKAGING.fullmatch(one)],
+        "tree": [one for one in files if _TARBALL.fullmatch(one)],
+        "diff": [one for one in files if _DIFF.fullmatch(one)],
+    }
+    kinds = {"3.0 (quilt)": ("packaging",), "3.0 (native)": ("tree",), "1.0": ("diff", "tree")}.get(written, ())
+    kind = next((one for one in kinds if found[one]), "")
+    if not kind or len(found[kind]) != 1:
+        raise UnfitSource(f"a source package in the format {written[:40]!r} with these files gets no new entry")
+    return kind, found[kind][0]
+
+
+def _write(source: Path, kind: str, entry: Entry, made: Path) -> None:
+    added = f"{entry}\n".encode()
+    ending = source.name.rpartition(".")[2]
+    if kind == "diff":
+        with gzip.open(source) as reader:
+            content = reader.read(DIFF_LIMIT_BYTES + 1)
+        if len(content) > DIFF_LIMIT_BYTES:
+            raise UnfitSource(f"{source.name} unpacks to more than {DIFF_LIMIT_BYTES >> 20} MiB")
+        try:
+            content = add_to_diff(content, added)
+        except UnfitDiff as error:
+            raise UnfitSource(f"{source.name}: {error}") from error
+        with _packing(made, ending) as writer:
+            writer.write(content)
+        return
+    with tempfile.TemporaryFile(dir=made.parent) as plain:
+        _unpack(source, ending, plain)
+        pattern = _IN_PACKAGING if kind == "packaging" else _IN_TREE
+        with _packing(made, ending) as writer:
+            _copy_with(plain, pattern, added, entry.changed_at, writer)
+
+
+def _unpack(source: Path, ending: str, plain: IO[bytes]) -> None:
+    size = 0
+    with _READERS[ending](source) as reader:
+        while chunk := reader.read(CHUNK_BYTES):
+            size += len(chunk)
+            if size > UNPACKED_LIMIT_BYTES:
+                raise UnfitSource(f"{source.name} unpacks to more than {UNPACKED_LIMIT_BYTES >> 30} GiB")
+            plain.write(chunk)
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    "gz": gzip.open,
+    "xz": lzma.open,
+    "lzma": lzma.open,
+    "bz2": bz2.open,
+}
+
+
+@contextlib.contextmanager
+def _packing(made: Path, ending: str) -> Iterator[IO[bytes]]:
+    """A stream that packs into a file, the same bytes whenever it is."""
+    with made.open("wb") as file:
+        if ending == "gz":
+            packer: Any = gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0)
+        elif ending == "bz2":
+            packer = bz2.BZ2File(file, "wb")
+        else:
+            form = lzma.FORMAT_XZ if ending == "xz" else lzma.FORMAT_ALONE
+            packer = lzma.LZMAFile(file, "wb", format=form, preset=XZ_PRESET)  # noqa: SIM115 (closed below)
+        with packer:
+            yield packer
+
+
+def _copy_with(plain: IO[bytes], wanted: re.Pattern[str], added: bytes, at: int, writer: IO[bytes]) -> None:
+    """Copy a tarball to the byte, but for the changelog, which begins with what is added."""
+    plain.seek(0)
+    member = _find(plain, wanted)
+    plain.seek(member.offset_data)
+    content = added + plain.read(member.size)
+    header = copy.copy(member)
+    header.size, header.mtime, header.pax_headers = len(content), at, {}
+    plain.seek(0)
+    _copy(plain, writer, member.offset)
+    writer.write(header.tobuf(tarfile.GNU_FORMAT))
+    writer.write(content + bytes(-len(content) % BLOCK))
+    plain.seek(member.offset_data + member.size + -member.size % BLOCK)
+    _copy(plain, writer, None)
+
+
+def _find(plain: IO[bytes], wanted: re.Pattern[str]) -> tarfile.TarInfo:
+    """The changelog in a tarball; of several the last, which is what is there in the end."""
+    found: dict[int, tarfile.TarInfo] = {}
+    with tarfile.open(fileobj=plain, mode="r:") as packed:
+        for number, member in enumerate(packed):
+            if number >= MEMBERS_LIMIT:
+                raise UnfitSource(f"a tarball with more than {MEMBERS_LIMIT} members gets no new entry")
+            packed.members = []  # type: ignore[attr-defined]  # else it would keep them all
+            if wanted.fullmatch(member.name):
+                found[member.name.removeprefix("./").count("/")] = member
+    if not found:
+        raise UnfitSource("no debian/changelog is where it should be")
+    member = found[min(found)]
+    if not member.isreg() or member.issparse() or member.size > CHANGELOG_LIMIT_BYTES:
+        raise UnfitSource("its debian/changelog is no plain file that could be added to")
+    return member
+
+
+def _copy(reader: IO[bytes], writer: IO[bytes], size: int | None) -> None:
+    while size is None or size > 0:
+        chunk = reader.read(CHUNK_BYTES if size is None else min(CHUNK_BYTES, size))
+        if not chunk:
+            break
+        writer.write(chunk)
+        size = None if size is None else size - len(chunk)
+
+
+def _describe(text: str, version: str, files: list[Path]) -> str:
+    """The .dsc's text for another version and other files."""
+    kept, name = [], ""
+    for line in text.split("\n"):
+        if not line.strip():
+            break
+        if line[0] not in " \t":
+            name = line.partition(":")[0].lower()
+            if name == "version":
+                kept.append(f"Version: {version}")
+        if name not in _NEW_FIELDS and not name.startswith("checksums-"):
+            kept.append(line)
+    listed = [describe_file(path) for path in files]
+    sums = [f" {one.md5} {one.size_bytes} {one.name}" for one in listed]
+    return "\n".join([*kept, *checksum_fields(listed), "Files:", *sums]) + "\n"

@@ -1,0 +1,158 @@
+"""A source package with one more changelog entry unpacks to what it was, with that entry on top; or is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from buildfarm.regress.diff_entry import UnfitDiff, add_to_diff
+from buildfarm.regress.new_entry import UnfitSource, add_entry
+from buildfarm.source.changelog import Entry
+
+CONTROL = """\
+Source: foo
+Maintainer: A <a@example.org>
+Standards-Version: 4.6.2
+
+Package: foo
+Architecture: all
+Description: x
+ y
+"""
+# A line of the changelog that looks like the head of a file in a diff must not be taken for one.
+CHANGELOG = """\
+foo ({version}) bookworm; urgency=low
+
+  * x
+  +++ foo-1/debian/changelog
+
+ -- A <a@example.org>  Thu, 01 Jan 2026 00:00:00 +0000
+"""
+LINES = st.lists(
+    st.sampled_from(["a", "b", "--- x", "+++ y/debian/changelog", "@@ -1 +1 @@", "\\ No", ""]), max_size=30
+)
+
+
+def entry_for(version: str) -> Entry:
+    changes = (("", ("Rebuilt.",)),)
+    return Entry("foo", version, "bookworm", "medium", changes, "Farm <farm@example.org>", 1_790_000_000)
+
+
+def make_source(where: Path, written: str, version: str, *, compression: str = "xz") -> Path:
+    """The .dsc of a source package in that format, made by dpkg-source."""
+    upstream = version.rpartition("-")[0] or version
+    tree = where / f"foo-{upstream.partition(':')[2] or upstream}"
+    (tree / "debian/source").mkdir(parents=True)
+    (tree / "a.txt").write_text("a\n")
+    if "-" in version:
+        orig = tree.name.replace("-", "_") + ".orig.tar.gz"
+        subprocess.run(["tar", "-czf", orig, f"{tree.name}/a.txt"], cwd=where, check=True)
+    (tree / "debian/source/format").write_text(f"{written}\n")
+    (tree / "debian/control").write_text(CONTROL)
+    (tree / "debian/changelog").write_text(CHANGELOG.format(version=version))
+    (tree / "debian" / ("n" * 150)).write_text("its name is too long for a plain header\n")
+    options = [] if written == "1.0" else [f"-Z{compression}"]
+    subprocess.run(["dpkg-source", *options, "-b", tree.name], cwd=where, check=True, capture_output=True)
+    (dsc,) = where.glob("*.dsc")
+    return dsc
+
+
+def unpack(dsc: Path, where: Path) -> dict[str, bytes]:
+    """What dpkg-source makes of a source package."""
+    subprocess.run(["dpkg-source", "--no-check", "-x", dsc, where], check=True, capture_output=True)
+    files = (path for path in where.rglob("*") if path.is_file() and ".pc" not in path.parts)
+    return {str(path.relative_to(where)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize(
+    ("written", "version", "compression"),
+    [
+        ("3.0 (quilt)", "1.0-1", "xz"),
+        ("3.0 (quilt)", "2:1.0-1", "gzip"),
+        ("3.0 (quilt)", "1.0-1", "bzip2"),
+        ("3.0 (native)", "1.0", "xz"),
+        ("3.0 (native)", "1.0", "gzip"),
+        ("1.0", "1.0-1", "gzip"),
+        ("1.0", "1.0", "gzip"),
+    ],
+)
+def test_nothing_but_the_changelog_changes_in_any_format(
+    tmp_path: Path, written: str, version: str, compression: str
+) -> None:
+    (tmp_path / "old").mkdir()
+    dsc = make_source(tmp_path / "old", written, version, compression=compression)
+    entry = entry_for(f"{version}~regression20261127")
+
+    made = add_entry(dsc, entry, tmp_path / "new")
+
+    before, after = unpack(dsc, tmp_path / "before"), unpack(made, tmp_path / "after")
+    assert after.pop("debian/changelog") == f"{entry}\n".encode() + before.pop("debian/changelog")
+    assert after == before
+    assert f"\nVersion: {entry.version}\n" in made.read_text()
+
+
+def test_the_same_entry_gives_the_same_bytes(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    dsc = make_source(tmp_path / "old", "3.0 (quilt)", "1.0-1")
+
+    made = [add_entry(dsc, entry_for("1.0-1~regression20261127"), tmp_path / name) for name in ("one", "two")]
+
+    one, two = ({path.name: path.read_bytes() for path in dsc.parent.iterdir()} for dsc in made)
+    assert one == two
+    assert "foo_1.0.orig.tar.gz" in one
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda text: text.replace("3.0 (native)", "3.0 (git)"), "in the format '3.0 (git)'"),
+        (lambda text: text.replace("Checksums-Sha256", "X-Sums"), "cannot be written anew"),
+        (lambda text: "\xff" * 10, "cannot be written anew"),
+    ],
+)
+def test_a_source_of_another_kind_is_refused(tmp_path: Path, damage: object, says: str) -> None:
+    (tmp_path / "old").mkdir()
+    dsc = make_source(tmp_path / "old", "3.0 (native)", "1.0")
+    dsc.write_text(damage(dsc.read_text()), encoding="latin-1")  # type: ignore[operator]
+
+    with pytest.raises(UnfitSource, match=says.replace("(", r"\(").replace(")", r"\)")):
+        add_entry(dsc, entry_for("1.0~regression20261127"), tmp_path / "new")
+
+
+@pytest.mark.parametrize("content", [b"", b"no tarball", b"\x1f\x8b\x08\x00garbage", bytes(10240)])
+def test_a_damaged_tarball_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "old").mkdir()
+    dsc = make_source(tmp_path / "old", "3.0 (native)", "1.0", compression="gzip")
+    (tmp_path / "old/foo_1.0.tar.gz").write_bytes(content)
+
+    with pytest.raises(UnfitSource):
+        add_entry(dsc, entry_for("1.0~regression20261127"), tmp_path / "new")
+
+
+@given(before=LINES, after=LINES, other=LINES)
+@settings(max_examples=60, deadline=None)
+def test_a_diff_with_an_entry_gives_the_changelog_with_it_or_is_refused(
+    before: list[str], after: list[str], other: list[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        where = Path(name)
+        for top, changelog in (("foo.orig", before), ("foo", after)):
+            (where / top / "debian").mkdir(parents=True)
+            if changelog:
+                (where / top / "debian/changelog").write_text("".join(f"{line}\n" for line in changelog))
+        (where / "foo/debian/other").write_text("".join(f"{line}\n" for line in other))
+        argv = ["diff", "-rNu", "foo.orig", "foo"]
+        diff = subprocess.run(argv, cwd=where, capture_output=True, check=False).stdout
+        try:
+            changed = add_to_diff(diff, b"new\n\nentry\n")
+        except UnfitDiff:
+            assert not after or before[:1] == after[:1], "refused though the diff writes the beginning"
+            return
+        subprocess.run(["patch", "-p1", "-s", "-F0"], cwd=where / "foo.orig", input=changed, check=True)
+        made = where / "foo.orig/debian/changelog"
+        assert made.read_text() == "".join(f"{line}\n" for line in ["new", "", "entry", "", *after])
