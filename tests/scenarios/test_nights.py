@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -19,9 +20,10 @@ from buildfarm.regress.records import NightRules
 from tests.master.conftest import Web
 from tests.regress import yard as yard_module
 from tests.regress.yard import Recipe, Yard
-from tests.scenarios.running_farm import make_farm
+from tests.scenarios.running_farm import make_farm, tiny_package
 
 NIGHT_LIMIT_S = 240
+FAILS_AT_ONCE = {"debian/changelog": "no changelog: these commits are to end early\n"}
 WIDE_BYTES = 200 << 20
 """A worker that can write no larger files is like one with a bad disk: what writes them fails there alone."""
 WIDE_FILE = Recipe("truncate -s 300M wide && rm wide || { echo 'check.sh:1: error: cannot write' >&2; exit 1; }\n")
@@ -92,6 +94,11 @@ def tale(farm, night):
             said = build.report.reason if build.report else build.tries
             lines.append(f"    #{build.id} {build.kind} {build.state} on {build.worker} x{build.attempts}: {said}")
     return "\n".join([*lines, ""])
+
+
+def builds_of(farm, night):
+    nights = nights_of(farm)
+    return [one for rebuild in nights.rebuilds(night) for one in nights.builds(rebuild)]
 
 
 def kinds(farm, rebuild):
@@ -166,6 +173,9 @@ def test_a_night_ends_with_one_verdict_each_and_its_news_are_told_once(farm, yar
         (news,) = posted
         assert "victim" in news["text"]
         assert "steady" not in news["text"]
+        built = [one for night in (first, second) for one in builds_of(farm, night)]
+        spans = sorted((one.worker, one.started_at, one.ended_at) for one in built)
+        assert all(b[0] != a[0] or b[1] >= a[2] for a, b in pairwise(spans)), "one at a time on each worker"
         pages = Web(farm).get("api/v2/builders").json()["builders"]
         tags = {one["name"]: one["tags"] for one in pages}
         assert {"yard", "rebuild"} < set(tags["yard-victim-bookworm-amd64"])
@@ -203,6 +213,23 @@ def test_a_worker_that_breaks_everything_is_taken_out_and_nobody_is_told(farm, y
 def paused(farm):
     found = Web(farm).get("api/v2/workers").json()["workers"]
     return {one["name"]: one["paused"] for one in found if one["name"] != "signer"}
+
+
+@pytest.mark.slow
+def test_what_is_to_be_alone_waits_for_the_checks_of_commits_that_a_first_build_runs_beside(farm, yard):
+    farm.recipe("tiny", unittest={"command": ["sleep", "25"]})
+    trunk = farm.trunk("tiny")
+    farm.up()
+    farm.kill("worker-2")
+    await_night(farm, open_night(farm, yard, "steady"))
+    run = farm.await_run("tiny", trunk.commit(tiny_package(**FAILS_AT_ONCE)), 60, ended=False)
+    farm.await_stage(run, "unittest")
+    night = open_night(farm, yard, "taptest")
+    run = farm.await_run("tiny", run.revision, 120)
+    await_night(farm, night)
+    first, again, control = builds_of(farm, night)
+    assert first.ended_at < run.ended_at <= again.started_at, tale(farm, night)
+    assert again.ended_at <= control.started_at
 
 
 @pytest.mark.slow
