@@ -25,7 +25,7 @@ from buildfarm import process
 from buildfarm.build.bootstrap import say
 from buildfarm.build.debs import Deb, DebStore, Missing, parse_uris
 from buildfarm.build.layers import Layer, layer_in_use, layers_directory, measure_layer
-from buildfarm.build.manifest import QUERY, Manifest, debs_of, parse_query, read_manifest
+from buildfarm.build.manifest import QUERY, EnvironmentPackage, Manifest, debs_of, parse_query, read_manifest
 from buildfarm.build.namespaces import Ended, Orders, enter, remove_owned_tree, run_as_owner
 from buildfarm.build.package_lists import (
     ExtraArchive,
@@ -37,6 +37,7 @@ from buildfarm.build.package_lists import (
 )
 from buildfarm.build.roots import Root
 from buildfarm.errors import FarmTrouble, PackageFault
+from buildfarm.files import read_json, write_json
 from buildfarm.process import how_it_ended
 
 LAYER_VERSION = 2
@@ -114,27 +115,28 @@ def use_layers(
 
 
 @contextlib.contextmanager
-def use_exactly(root: Root, wanted: Manifest, store: DebStore, cache: Path, log: BinaryIO) -> Iterator[LayerUse]:
+def use_exactly(
+    root: Root, wanted: Manifest, store: DebStore, cache: Path, log: BinaryIO, *, near: Manifest | None = None
+) -> Iterator[LayerUse]:
     """An environment of exactly the packages of ``wanted``, whose files ``store`` has, on any root of its series.
 
-    Raises PackageFault when these packages cannot be installed together, FarmTrouble when one's file is nowhere
-    or the disk fails.
+    Where its layers are still here they are used. Else it is made from the root, or from ``near``, another
+    environment that it differs little from: then only what differs is installed and removed. Raises PackageFault
+    when these packages cannot be installed together, FarmTrouble when one's file is nowhere or the disk fails.
     """
     with contextlib.ExitStack() as stack:
-        base = stack.enter_context(_root_layer(root, cache, log))
-        there = {(one.name, one.architecture): one for one in base.manifest.packages}
-        asked = {(one.name, one.architecture): one for one in wanted.packages}
-        changed = [
-            one
-            for at, one in asked.items()
-            if at not in there or (there[at].version, there[at].sha256) != (one.version, one.sha256)
-        ]
-        removed = [f"{name}:{there[name, arch].architecture}" for name, arch in there if (name, arch) not in asked]
+        kept = _kept_layers(stack, wanted, cache)
+        if kept is not None:
+            yield kept
+            return
+        if near is not None and near.id != wanted.id:
+            base = stack.enter_context(use_exactly(root, near, store, cache, log))
+        else:
+            base = stack.enter_context(_root_layer(root, cache, log))
+        changed, removed = _changes(base.manifest, wanted)
         made = base
         if changed or removed:
-            made = _installed(
-                stack, root, base, debs_of(changed), store, cache, log, removed=[_plain(name) for name in removed]
-            )
+            made = _installed(stack, root, base, debs_of(changed), store, cache, log, removed)
         if made.manifest.id != wanted.id:
             raise FarmTrouble(
                 "the environment cannot be put together again: " + _difference(made.manifest, wanted),
@@ -143,16 +145,60 @@ def use_exactly(root: Root, wanted: Manifest, store: DebStore, cache: Path, log:
         yield made
 
 
+def _changes(there: Manifest, wanted: Manifest) -> tuple[list[EnvironmentPackage], list[str]]:
+    """What must be installed, and removed by name, to come from one environment to another."""
+    here = {(one.name, one.architecture): one for one in there.packages}
+    changed = [
+        one
+        for one in wanted.packages
+        if (old := here.get((one.name, one.architecture))) is None
+        or (old.version, old.sha256) != (one.version, one.sha256)
+    ]
+    asked = {(one.name, one.architecture) for one in wanted.packages}
+    arriving = {one.name for one in changed}  # dpkg itself replaces what changes its architecture
+    removed = [
+        name if architecture == "all" else f"{name}:{architecture}"
+        for name, architecture in sorted(here.keys() - asked)
+        if name not in arriving
+    ]
+    return changed, removed
+
+
+def _stack_file(environment: str, cache: Path) -> Path:
+    return cache / "environments" / f"{environment}.json"
+
+
+def _kept_layers(stack: contextlib.ExitStack, wanted: Manifest, cache: Path) -> LayerUse | None:
+    """The layers that once made up an environment, where all are still here; kept in use with ``stack``."""
+    with contextlib.ExitStack() as using:
+        try:
+            keys = [str(key) for key in read_json(_stack_file(wanted.id, cache))]
+            places = [
+                using.enter_context(layer_in_use(layers_directory(cache), key, _refuse_to_make)) for key in keys
+            ]
+            manifest = read_manifest(places[0] / "manifest.json")
+        except (OSError, ValueError, IndexError, TypeError, _NoSuchLayer):
+            return None
+        if manifest.id != wanted.id:
+            return None
+        stack.push(using.pop_all())
+        return LayerUse(keys[0], tuple(place / "fs" for place in places), manifest)
+
+
+class _NoSuchLayer(Exception):
+    """A layer that was here has gone."""
+
+
+def _refuse_to_make(_making: Path) -> Layer:
+    raise _NoSuchLayer
+
+
 def _difference(found: Manifest, wanted: Manifest) -> str:
     here = {(one.name, one.version, one.sha256) for one in found.packages}
     there = {(one.name, one.version, one.sha256) for one in wanted.packages}
     words = [f"{name} {version} is there" for name, version, _ in sorted(here - there)[:3]]
     words += [f"{name} {version} is not" for name, version, _ in sorted(there - here)[:3]]
     return ", ".join(words)
-
-
-def _plain(name: str) -> str:
-    return name.removesuffix(":all")
 
 
 def _key(*parts: object) -> str:
@@ -204,7 +250,11 @@ def _installed(
         return _make_installed_layer(root, key, below, debs, removed, store, making, log)
 
     place = stack.enter_context(layer_in_use(layers_directory(cache), key, make))
-    return LayerUse(key, (place / "fs", *below.directories), read_manifest(place / "manifest.json"))
+    made = LayerUse(key, (place / "fs", *below.directories), read_manifest(place / "manifest.json"))
+    file = _stack_file(made.manifest.id, cache)
+    if not file.exists():
+        write_json(file, [directory.parent.name for directory in made.directories])
+    return made
 
 
 def _make_root_layer(root: Root, key: str, making: Path, log: BinaryIO) -> Layer:
@@ -265,7 +315,7 @@ def _install(
     """Install files and nothing else: no index is read, so that nothing else can come along."""
     words = [
         *("eatmydata", "apt-get", "-y", "-q", "--no-install-recommends", "--allow-downgrades"),
-        *("--allow-remove-essential", "--allow-change-held-packages"),
+        *("--allow-remove-essential", "--allow-change-held-packages", "--purge"),
         *("-o", "Dpkg::Use-Pty=0", "-o", "Dpkg::Options::=--force-confnew"),
         *("-o", "Dir::Etc::SourceList=/dev/null", "-o", "Dir::Etc::SourceParts=/dev/null"),
         *("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=", "-o", "Acquire::Languages=none"),
