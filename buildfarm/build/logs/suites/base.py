@@ -20,11 +20,12 @@ Result = Literal["passed", "failed", "skipped"]
 MAX_RUNS = 2000
 MAX_NAMES = 500
 NAME_LIMIT = 200
+WITH_CONTEXT = 5  # a first one may yet be left out, as the parent of another
 
 
 @dataclass(frozen=True)
 class FailedTest:
-    """A test that failed: its name, the line that said so first, and for the first of a run the lines around."""
+    """A test that failed: its name, the line that said so first, and for a run's first ones their context."""
 
     name: str
     line_number: int
@@ -79,7 +80,7 @@ class Run:
         if name in self.failed:
             return False
         if len(self.failed) < MAX_NAMES:
-            context = () if self.failed else line.around(CONTEXT_BEFORE, CONTEXT_AFTER)
+            context = () if len(self.failed) >= WITH_CONTEXT else line.around(CONTEXT_BEFORE, CONTEXT_AFTER)
             self.failed[name] = FailedTest(name, line.number, text or line.text.strip(), context)
         return True
 
