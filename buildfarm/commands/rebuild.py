@@ -206,13 +206,28 @@ def chosen_set(args: argparse.Namespace, settings: Settings) -> PackageSet:
 
 def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool) -> int:
     from buildfarm.regress.local import Telling, run_night
+    from buildfarm.regress.model import LOOK_AGAIN_S
+
+    looked: dict[int, str] = {}
 
     def begins(build: Build) -> None:
-        kind = {"first": "", "again": ", again, to be sure", "control": ", to try this machine"}
+        if build.id in looked:
+            return
+        kind = {
+            "first": "",
+            "again": ", again, to be sure",
+            "control": ", to try this machine",
+            "publish": ", published",
+        }
         what = kind.get(build.kind, ", searching for the cause")
         print(f"  #{build.id} {build.job.subject} {build.job.version}{what}", flush=True)
 
     def ended(build: Build, report: BuildReport) -> None:
+        if LOOK_AGAIN_S in report.facts:
+            if looked.get(build.id) != report.reason:
+                print(f"  #{build.id} goes on: {report.reason}", flush=True)
+            looked[build.id] = report.reason
+            return
         took = f"{report.total_s:.0f} s, {report.build_s:.0f} s of them its own build"
         print(f"  #{build.id} {report.outcome}: {report.reason} ({took})", flush=True)
 

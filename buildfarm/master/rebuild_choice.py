@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from buildfarm.regress.lookups import OWN_KINDS
 from buildfarm.regress.records import Build, Night, Rebuild
 
 AHEAD = 2
@@ -56,7 +57,7 @@ def choose_due(due: Sequence[Build], submitted: Iterable[Build], workers: Worker
         "publish": AHEAD,  # for the signing worker, which is in service whoever else is
         **dict.fromkeys(serving, AHEAD),
     }
-    searches_only = all(one.kind in ("culprit", "publish") for one in due)
+    searches_only = all(one.kind == "culprit" or is_signers(one) for one in due)
     chosen = []
     for one in due:
         place = _place(one)
@@ -67,7 +68,14 @@ def choose_due(due: Sequence[Build], submitted: Iterable[Build], workers: Worker
 
 
 def _place(build: Build) -> str:
-    return build.kind if build.kind in ("culprit", "publish") else build.wanted_worker
+    if is_signers(build):
+        return "publish"
+    return "culprit" if build.kind == "culprit" else build.wanted_worker
+
+
+def is_signers(build: Build) -> bool:
+    """Whether the signing worker does it: it publishes, or Launchpad builds."""
+    return build.kind == "publish" or (build.kind in OWN_KINDS and build.job.is_launchpads)
 
 
 def priority_of(night: Night, rebuild: Rebuild, build: Build) -> int:

@@ -10,13 +10,12 @@ from buildbot.process.results import CANCELLED
 from buildbot.util.twisted import async_to_deferred
 
 from buildfarm.master.dispatcher import Request, queue_name
-from buildfarm.master.rebuild_choice import ALL_OUT_PATIENCE_S, Workers, choose_due, priority_of
+from buildfarm.master.rebuild_choice import ALL_OUT_PATIENCE_S, Workers, choose_due, is_signers, priority_of
 from buildfarm.regress.model import BuildReport
 from buildfarm.regress.nights import Nights
 from buildfarm.regress.records import Build, Driver, Night, Rebuild
 
 REBUILD, CULPRIT, PUBLISH = "rebuild", "culprit", "publish"
-BUILDERS = {"culprit": CULPRIT, "publish": PUBLISH}
 PROJECT = "rebuilds"
 FARM: Driver = "farm"
 Item = tuple[Night, Rebuild, Build]
@@ -40,7 +39,7 @@ class RebuildQueue:
     def due(self) -> Sequence[Item]:
         """The builds that a worker may take now, or soon."""
         waiting = self._nights.due(FARM)
-        if self._leave_lost_workers({one.wanted_worker for _, _, one in waiting} - {""}):
+        if self._leave_lost_workers({one.wanted_worker for _, _, one in waiting if not is_signers(one)} - {""}):
             waiting = self._nights.due(FARM)
         due = {one.id: (night, rebuild, one) for night, rebuild, one in waiting}
         submitted = (one for _, _, one in self._nights.submitted(FARM))
@@ -92,7 +91,7 @@ class RebuildQueue:
         """A build on a worker, as it wishes."""
         night, rebuild, build = item
         return Request(
-            builder=queue_name(BUILDERS.get(build.kind, REBUILD)),
+            builder=queue_name(_builder(build)),
             reason=f"night {night.number}: #{build.id} {build.job.subject}{KINDS[build.kind]}",
             priority=priority_of(night, rebuild, build),
             properties=rebuild_properties(night, build),
@@ -130,13 +129,19 @@ class RebuildQueue:
         ]
 
 
+def _builder(build: Build) -> str:
+    if is_signers(build):
+        return PUBLISH
+    return CULPRIT if build.kind == "culprit" else REBUILD
+
+
 def give_up_hopeless(nights: Nights, workers: Workers, now: float) -> None:
     """End what waits, without verdicts, when all workers are out of service for long; ``now`` is epoch seconds."""
     since = workers.hopeless_since()
     if since is not None and now - since > ALL_OUT_PATIENCE_S:
         names = ", ".join(f"{name} ({workers.out[name][0]})" for name in workers.names)
         for _, _, build in nights.due(FARM):
-            if build.kind != "publish":
+            if not is_signers(build):
                 nights.give_up(build, f"no worker is in service: {names}")
 
 

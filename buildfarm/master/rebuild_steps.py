@@ -13,9 +13,10 @@ from buildbot.util.twisted import async_to_deferred
 from twisted.internet.error import ConnectionLost
 
 from buildfarm.errors import FarmError
+from buildfarm.master.rebuild_choice import is_signers
 from buildfarm.master.steps import EXPLANATION, FarmStep
 from buildfarm.regress.digest import Pages
-from buildfarm.regress.model import BuildReport, Outcome
+from buildfarm.regress.model import LOOK_AGAIN_S, BuildReport, Outcome
 from buildfarm.regress.nights import Nights
 from buildfarm.regress.one_build import REPORT
 from buildfarm.regress.orders import BuildOrder, order_for
@@ -71,6 +72,8 @@ class RebuildStep(FarmStep):
             return report
         self._summary = report.reason
         await self.in_thread(nights.end, build, report, worker)
+        if LOOK_AGAIN_S in report.facts:
+            return SKIPPED
         if report.outcome != "pass":
             await self.addCompleteLog(EXPLANATION, explain(build, report, self._context.settings))
         return RETRY if self.build.conn is None else RESULTS[report.outcome]
@@ -149,7 +152,7 @@ def explain(build: Build, report: BuildReport, settings: Settings) -> str:
         parts.append(report.details)
     if report.outcome == "error":
         parts.append("This is the farm's trouble, and nobody's who maintains the package; it is tried again.")
-    if build.kind == "publish":
+    if is_signers(build):
         return "\n\n".join(parts) + "\n"
     parts.append(
         f"Build it again in the same environment: buildfarm repro {build.id}\n"

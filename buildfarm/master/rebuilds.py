@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python import log
 
 from buildfarm.master.dispatcher import queue_name
-from buildfarm.master.rebuild_choice import GONE_AFTER_S, Wish, Workers, may_run_on
+from buildfarm.master.rebuild_choice import GONE_AFTER_S, Wish, Workers, is_signers, may_run_on
 from buildfarm.master.rebuild_queue import CULPRIT, FARM, REBUILD, give_up_hopeless
 from buildfarm.master.rebuild_schedule import Schedule
 from buildfarm.master.rebuild_steps import RebuildStep
@@ -197,7 +197,7 @@ class Rebuilds:
 
     def _waits_in_vain(self, build: Build) -> bool:
         """Whether it is for a worker that is not in service, or for any, and none is."""
-        if build.kind == "publish":
+        if is_signers(build):
             return False
         serving = self.workers.in_service
         return build.wanted_worker not in serving if build.wanted_worker else not serving

@@ -20,6 +20,7 @@ from buildfarm.regress.culprit import Case, find_culprit
 from buildfarm.regress.environment_diff import compare, suspect_text
 from buildfarm.regress.mixing import Mixing
 from buildfarm.regress.model import BuildReport, Culprit
+from buildfarm.regress.on_launchpad import build_on_launchpad
 from buildfarm.regress.one_build import ORDER, REPORT, read_report, run_build
 from buildfarm.regress.orders import BuildOrder, CulpritOrder
 from buildfarm.regress.places import places_of
@@ -36,6 +37,8 @@ def carry_out(
     """Do what a worker is asked for: a build, a search, a publication. Never raises FarmError."""
     if order.publication is not None:
         return publish(order, order.publication, directory, settings, watcher)
+    if order.on_launchpad is not None:
+        return build_on_launchpad(order, order.on_launchpad, directory, settings, watcher)
     if order.culprit is None:
         return run_build(order, directory, settings, watcher)
     return search(order, order.culprit, directory, settings, watcher)

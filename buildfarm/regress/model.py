@@ -24,6 +24,9 @@ BuildKind = Literal["first", "again", "control", "culprit", "publish"]
 NOT_PUBLISHED = "not published: "
 """With this a reason begins that tells why what passed went to no archive."""
 
+LOOK_AGAIN_S = "look_again_s"
+"""The fact of a report that its build goes on elsewhere: in so many seconds one may look again."""
+
 
 class RebuildVerdict(enum.StrEnum):
     """What a rebuild came to, compared with those before it."""
@@ -92,6 +95,11 @@ class RebuildJob:
     def subject(self) -> Subject:
         """What it is a rebuild of."""
         return Subject(self.package, self.series, self.architecture)
+
+    @property
+    def is_launchpads(self) -> bool:
+        """Whether Launchpad builds it, not the farm."""
+        return self.publish.startswith("ppa:")
 
     def to_json(self) -> dict[str, Any]:
         """The job as plain JSON values."""

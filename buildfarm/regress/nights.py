@@ -22,7 +22,15 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from buildfarm.errors import FarmTrouble, UsageError
 from buildfarm.regress import lookups
 from buildfarm.regress.lookups import AFTER_KINDS
-from buildfarm.regress.model import NOT_PUBLISHED, BuildReport, Culprit, RebuildJob, RebuildVerdict, Subject
+from buildfarm.regress.model import (
+    LOOK_AGAIN_S,
+    NOT_PUBLISHED,
+    BuildReport,
+    Culprit,
+    RebuildJob,
+    RebuildVerdict,
+    Subject,
+)
 from buildfarm.regress.progress import (
     add_build,
     advance,
@@ -237,8 +245,11 @@ class Nights(Record):
             connection.execute(sa.update(builds).where(this).values(**values))
 
     def return_to_queue(self, build: Build) -> Settled | None:
-        """Take back a start that came to nothing; the twelfth time it ends as trouble. Returns as ``end`` does."""
-        if build.attempts >= START_LIMIT:
+        """Take back a start that came to nothing; the twelfth time it ends as trouble. Returns as ``end`` does.
+
+        Of a build on Launchpad, each look at which is a start, none is the last.
+        """
+        if build.attempts >= START_LIMIT and not build.job.is_launchpads:
             words = f"it was started {build.attempts} times, and its worker or its driver was lost each time"
             return self.end(build, BuildReport("error", words), final=True)
         with self._writing() as connection:
@@ -251,9 +262,10 @@ class Nights(Record):
     def end(self, build: Build, report: BuildReport, worker: str = "", *, final: bool = False) -> Settled | None:
         """A build has ended: it waits for its next try, or what follows from it is done; in one transaction.
 
-        An error is tried again after ``retry_delay_s`` on another worker where there is one, unless ``final`` or
-        where it had to be on this worker. Ending a start that has ended already changes nothing. Returns the
-        rebuild's verdict when it has one; the end of a search for a culprit leaves that as it is.
+        A build that goes on elsewhere waits until one may look again. An error is tried again after
+        ``retry_delay_s`` on another worker where there is one, unless ``final`` or where it had to be on this
+        worker. Ending a start that has ended already changes nothing. Returns the rebuild's verdict when it has
+        one; the end of a search for a culprit leaves that as it is.
         """
         now = self._clock()
         with self._writing() as connection:
@@ -272,9 +284,15 @@ class Nights(Record):
         final: bool,
     ) -> None:
         rebuild = rebuild_row(connection, current.rebuild)
+        values: dict[str, Any]
+        look_again_s = report.facts.get(LOOK_AGAIN_S)
+        if look_again_s is not None and rebuild.verdict is None and not final:
+            values = {"state": "waiting", "not_before": now + float(look_again_s), "buildset": None}
+            connection.execute(sa.update(builds).where(builds.c.id == current.id).values(worker=worker, **values))
+            return
         trouble = report.outcome == "error" or (report.outcome == "dependency-wait" and current.kind != "first")
         tries = json.loads(current.tries)
-        values: dict[str, Any] = {"worker": worker, "ended_at": now, "buildset": None}
+        values = {"worker": worker, "ended_at": now, "buildset": None}
         delay = None
         if trouble:
             tries = [*tries, asdict(Try(worker, now, report.reason))]

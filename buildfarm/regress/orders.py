@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from buildfarm.errors import UsageError
 from buildfarm.job import from_plain
+from buildfarm.regress.lookups import OWN_KINDS
 from buildfarm.regress.model import RebuildJob
 from buildfarm.regress.version import regression_version
 from buildfarm.settings import Settings
@@ -52,13 +53,22 @@ class Publication:
 
 
 @dataclass(frozen=True)
+class OnLaunchpad:
+    """A build that Launchpad does. ``attempt`` names this one among all of its source version; ``again``: what did
+    not pass there is to be built once more."""
+
+    attempt: str
+    again: bool
+
+
+@dataclass(frozen=True)
 class BuildOrder:
     """One build. ``environment`` is the id of the one to build in; "" is what the archives have, as they stood
     after ``newer_than`` (epoch seconds): all of a night see them as they were when it began, or later.
     ``expected_bytes`` is the disk that it took before (0: unknown). With ``culprit`` it is a search, of many
     builds; with ``publication`` nothing is built, and a build's results go to the job's archive. ``new_version``
     is the one that the source is built as; without, it keeps its own. ``near`` is an environment that is made
-    first where ``environment`` is little else."""
+    first where ``environment`` is little else. With ``on_launchpad`` the farm builds nothing: Launchpad does."""
 
     job: RebuildJob
     environment: str = ""
@@ -68,6 +78,7 @@ class BuildOrder:
     new_version: NewVersion | None = None
     publication: Publication | None = None
     near: str = ""
+    on_launchpad: OnLaunchpad | None = None
 
     @property
     def version(self) -> str:
@@ -102,6 +113,11 @@ def order_for(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> B
     """
     if build.kind == "publish":
         return _publication(nights, night, rebuild, build)
+    if build.kind in OWN_KINDS and build.job.is_launchpads:
+        again = build.kind == "again" or bool(build.tries)
+        attempt = f"{build.id}.{len(build.tries)}" if again else "first"
+        version = published_version(nights, night, rebuild)
+        return BuildOrder(build.job, new_version=version, on_launchpad=OnLaunchpad(attempt, again))
     new_version = _new_version(nights, night, rebuild) if build.kind != "control" else None
     passed = nights.last_pass(build.job.subject)
     expected_bytes = passed.report.disk_bytes if passed is not None and passed.report is not None else 0
@@ -129,7 +145,7 @@ def _publication(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -
     passed = [
         one
         for one in nights.builds(rebuild)
-        if one.kind in ("first", "again") and one.report is not None and one.report.outcome == "pass"
+        if one.kind in OWN_KINDS and one.report is not None and one.report.outcome == "pass"
     ]
     if not passed:
         raise UsageError(f"no build of {rebuild.subject} passed in night {night.number}")

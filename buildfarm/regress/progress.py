@@ -20,7 +20,7 @@ from buildfarm.regress.lookups import (
     past_of,
     ran_of,
 )
-from buildfarm.regress.model import Culprit, RebuildVerdict, Subject
+from buildfarm.regress.model import Culprit, RebuildJob, RebuildVerdict, Subject
 from buildfarm.regress.records import NightRules
 from buildfarm.regress.schema import builds, nights, rebuilds, workers_out
 from buildfarm.regress.verdicts import FAILING, Next, Settled, Situation, decide
@@ -73,6 +73,8 @@ def situation_of(connection: sa.Connection, row: sa.Row[Any]) -> Situation:
     )
     if not ran or ran[-1].outcome != "fail":
         return situation
+    if _is_launchpads(row):
+        return dataclasses.replace(situation, control="elsewhere")
     if control_passed(connection, rows[-1].worker, rows[-1].started_at):
         return dataclasses.replace(situation, control="passed")
     known = control_for(connection, row, rules.control) is not None
@@ -102,6 +104,10 @@ def add_build(connection: sa.Connection, row: sa.Row[Any], step: Next) -> None:
     connection.execute(sa.insert(builds).values(values))
 
 
+def _is_launchpads(row: sa.Row[Any]) -> bool:
+    return RebuildJob.from_json(json.loads(row.job)).is_launchpads
+
+
 def settle(connection: sa.Connection, row: sa.Row[Any], settled: Settled, now: float) -> None:
     """Keep a verdict; a new failure gets its search for the culprit, or the words why there is none.
 
@@ -129,7 +135,7 @@ def settle(connection: sa.Connection, row: sa.Row[Any], settled: Settled, now: f
     connection.execute(sa.update(rebuilds).where(rebuilds.c.id == row.id).values(**values))
     if settled.verdict is RebuildVerdict.INFRASTRUCTURE:
         discount(connection, row.id)
-    elif own and own[-1].outcome == "pass" and json.loads(row.job)["publish"]:
+    elif own and own[-1].outcome == "pass" and json.loads(row.job)["publish"].startswith("local:"):
         values = {"rebuild": row.id, "kind": "publish", "priority": rules_of(row).priority}
         connection.execute(sa.insert(builds).values(values))
 
@@ -145,6 +151,8 @@ def _search(connection: sa.Connection, row: sa.Row[Any], failed: sa.Row[Any]) ->
     rules = rules_of(row)
     if not rules.culprit:
         return "The cause was not searched for: this set has it so."
+    if _is_launchpads(row):
+        return "The cause was not searched for: Launchpad does not tell the environments of its builds."
     if not failed.ran_in:
         return "The cause was not searched for: no environment was left of the build that failed."
     subject = Subject(row.package, row.series, row.architecture)

@@ -18,7 +18,7 @@ worker said that was taken out of service is left out before.
     fail                     the set wants no confirmation           new failure, not confirmed
     fail                     the only one in its environment         build: again, there, alone
     fail, fail ...           could be the chance that is known       build: again; after four of them: flaky
-    fail, fail ...           no control is known                     new failure, by assumption
+    fail, fail ...           Launchpad's, or no control is known     new failure, by assumption
     fail, fail ...           a control passed there since            new failure
     fail, fail ...                                                   build: control, there
 
@@ -85,13 +85,14 @@ class Situation:
     """All that is decided by. ``ran`` are the builds that count, oldest first.
 
     ``control``: whether no package is known to be good, one is, or one has passed on the worker of the last build
-    since that began. ``left`` are workers that this rebuild has left behind, ``out`` those out of service.
+    since that began; "elsewhere" is a build on Launchpad, whose builders nobody can try. ``left`` are workers that
+    this rebuild has left behind, ``out`` those out of service.
     """
 
     night_at: float
     ran: tuple[Ran, ...] = ()
     past: Past = Past()
-    control: Literal["unknown", "known", "passed"] = "unknown"
+    control: Literal["unknown", "known", "passed", "elsewhere"] = "unknown"
     confirm: bool = True
     left: tuple[str, ...] = ()
     out: frozenset[str] = frozenset()
@@ -208,6 +209,9 @@ def _after_failure(now: Situation, last: Ran) -> Next | Settled:
         row = _times(len(known) - len(before))
         words = f"failed {row} in a row; before, it failed {failure_rate(before)} of the times: this may be chance"
         return _settled(now, RebuildVerdict.FLAKY, words, rate=failure_rate(known))
+    if now.control == "elsewhere":
+        words = f"failed {_times(failures)} on Launchpad; assumed: its builders are sound"
+        return _settled(now, RebuildVerdict.NEW_FAILURE, words)
     if now.control == "unknown":
         words = (
             f"failed {_times(failures)} in one environment; assumed: {last.worker or 'its worker'} is sound, as no"

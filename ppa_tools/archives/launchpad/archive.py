@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 from ppa_tools.address import Address
@@ -21,6 +21,7 @@ from ppa_tools.archives.door import (
 )
 from ppa_tools.archives.downloading import Way
 from ppa_tools.archives.launchpad import queries, reading
+from ppa_tools.archives.launchpad.build_entries import BuildEntry, ask_again, copy_log, read_entries
 from ppa_tools.archives.launchpad.builds import BuildReader
 from ppa_tools.archives.launchpad.client import LaunchpadClient
 from ppa_tools.archives.launchpad.files import FileReader
@@ -89,6 +90,22 @@ class LaunchpadArchive:
     def builds(self, publications: Sequence[Publication]) -> Mapping[str, tuple[Build, ...]]:
         """The builds of publications, by their keys."""
         return self._client.reading(lambda: self._builds.builds(publications), self._doing)
+
+    def build_entries(self, publication: Publication) -> tuple[BuildEntry, ...]:
+        """All builds of a publication, with their logs' places. Raises NotThere, NoRights, Unreachable."""
+
+        def read() -> tuple[BuildEntry, ...]:
+            return read_entries(self._client, self._url, publication.key, self._doing, self.stats)
+
+        return self._client.reading(read, self._doing)
+
+    def ask_again(self, entry: BuildEntry) -> None:
+        """Have a build that did not pass done again. Raises Refused, NoRights, Unreachable, Uncertain."""
+        ask_again(self._client, entry, self.stats)
+
+    def copy_log(self, entry: BuildEntry, target: BinaryIO) -> None:
+        """Write a build's log to ``target``, of a very long one the beginning. Raises Unreachable."""
+        copy_log(self._client, entry, target, self.stats)
 
     def binaries(self, publications: Sequence[Publication]) -> Mapping[str, tuple[Binary, ...]]:
         """The binaries published of each, by key."""

@@ -22,7 +22,7 @@ It follows what Launchpad's own code says (``lp.soyuz``, ``lp.services``, ``lazr
   the archive ever had, private files going public without ``unembargo``. Names not active are skipped;
   unheard-of ones are a 404.
 - Builds: by series and architecture, in their archive or where their binaries were copied to; missing ones are
-  made after a copy; the summaries of many sources at once, with FULLYBUILT_PENDING.
+  made after a copy; the summaries of many sources at once, with FULLYBUILT_PENDING; their logs; retries.
 - Files: real source and binary packages, the same bytes each time, and an apt repository for each PPA,
   unsigned.
 

@@ -178,6 +178,8 @@ class Api:
             case ["+build", number] if number.isdigit():
                 build = self.world.builds.get(int(number))
                 if build is not None and build.archive is archive:
+                    if request.operation:
+                        return self.operations.on_build(request, build)
                     return _entry(request, self.rendering.build(build))
         raise _not_found(request)
 

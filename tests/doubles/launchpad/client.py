@@ -187,11 +187,25 @@ class LaunchpadDouble:
         return found
 
     def set_build(
-        self, ppa: str, name: str, version: str, architecture: str, state: str, *, series: str = ""
+        self,
+        ppa: str,
+        name: str,
+        version: str,
+        architecture: str,
+        state: str,
+        *,
+        series: str = "",
+        log: str = "",
+        missing: str = "",
+        duration_s: float | None = None,
     ) -> None:
-        """Let a build come into a state; "Successfully built" brings its binaries, Pending at first."""
+        """Let a build come into a state; "Successfully built" brings its binaries, Pending at first.
+
+        ``log`` is what its log says, ``missing`` the packages that it waits for.
+        """
         facts = {"name": name, "version": version, "architecture": architecture, "state": state, "series": series}
-        self.control("set_build", ppa=ppa, **facts)
+        told = {"log": log, "missing": missing, "duration_s": duration_s}
+        self.control("set_build", ppa=ppa, **facts, **told)
 
     def delete_package(
         self, ppa: str, name: str, version: str = "", *, series: str = "", comment: str = ""

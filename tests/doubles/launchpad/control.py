@@ -50,13 +50,24 @@ class Control:
         self._double.world.names.update(names)
 
     def set_build(
-        self, ppa: str, name: str, version: str, architecture: str, state: str, series: str = ""
+        self,
+        ppa: str,
+        name: str,
+        version: str,
+        architecture: str,
+        state: str,
+        series: str = "",
+        log: str = "",
+        missing: str = "",
+        duration_s: float | None = None,
     ) -> None:
         world = self._double.world
         publication = self._find(ppa, name, version, series)
         archive = publication.archive
         for build in publication.release.builds:
             if (build.archive, build.series, build.architecture) == (archive, publication.series, architecture):
+                build.log, build.missing = log, missing
+                build.began_at = world.now() - duration_s if duration_s is not None else None
                 return world.set_build(build, state, publication, world.now())
         build = world.new_build(publication.release, archive, publication.series, architecture, world.now())
         return world.set_build(build, state, publication, world.now())

@@ -110,6 +110,10 @@ class Build:
     finished_at: float | None = None
     binaries: list[BinaryRelease] = field(default_factory=list)
     rendered: dict[str, str] = field(default_factory=dict)
+    log: str = ""
+    began_at: float | None = None
+    missing: str = ""
+    retried: int = 0
 
 
 @dataclass(slots=True, eq=False)

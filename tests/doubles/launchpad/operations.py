@@ -15,9 +15,11 @@ from tests.doubles.launchpad.model import (
     BUILD_STATES,
     BUILDING,
     FAILED,
+    NEEDS_BUILDING,
     STATUSES,
     Archive,
     BinaryPublication,
+    Build,
     SourcePublication,
 )
 from tests.doubles.launchpad.packages import Packages
@@ -284,6 +286,20 @@ class Operations:
                 )
                 return as_json(None)
         raise Stop(400, f"No such operation: {request.operation}")
+
+    def on_build(self, request: Request, build: Build) -> Answer:
+        """Any operation of a build."""
+        if (request.method, request.operation) != ("POST", "retry"):
+            raise Stop(400, f"No such operation: {request.operation}")
+        if not (request.may_change and self.world.may_write(request.who, build.archive)):
+            raise Stop(401, "(<BinaryPackageBuild object>, 'retry', 'launchpad.Edit')")
+        if build.state not in FAILED:
+            raise Stop(400, f"Build {build.id} cannot be retried.")
+        build.state, build.finished_at, build.began_at = NEEDS_BUILDING, None, None
+        build.retried += 1
+        build.rendered.clear()
+        build.archive.touch()
+        return as_json(None)
 
     def on_binary(self, request: Request, one: BinaryPublication) -> Answer:
         """Any operation of a binary publication."""

@@ -260,7 +260,9 @@ class Rendering:
         if kept is None:
             release, path = one.release, f"{one.archive.path}/+build/{one.id}"
             log = (
-                f"{self.root}/{path}/+files/buildlog.txt.gz" if one.state == BUILT or one.state in FAILED else None
+                f"{self.root.removesuffix(f'/{self.version}')}/{path}/+files/buildlog.txt.gz"
+                if one.state == BUILT or one.state in FAILED
+                else None
             )
             what = f"{release.name} {release.version} in ubuntu {one.series} RELEASE"
             facts = {
@@ -274,10 +276,10 @@ class Rendering:
                 "can_be_retried": one.state in FAILED,
                 "changesfile_url": None,
                 "current_source_publication_link": self._current(one),
-                "date_first_dispatched": None,
+                "date_first_dispatched": moment(one.began_at),
                 "datebuilt": moment(one.finished_at),
                 "datecreated": moment(one.created_at),
-                "dependencies": None,
+                "dependencies": one.missing or None,
                 "distribution_link": self.link("ubuntu"),
                 "pocket": "Release",
                 "score": None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import socketserver
 import struct
@@ -103,6 +104,10 @@ class Double:
                 if not self.world.may_read(request.who, archive):
                     raise Stop(401, "You may not see into this archive.")
                 return _bytes(request, self.repository.file(archive, below.rpartition("/")[2]))
+            number = below.removeprefix("+build/").partition("/")[0]
+            build = self.world.builds.get(int(number)) if number.isdigit() else None
+            if build is not None and below.endswith("/+files/buildlog.txt.gz") and build.archive is archive:
+                return _bytes(request, gzip.compress((build.log or "no log\n").encode(), mtime=0))
         for prefix in REPOSITORIES:
             if path.startswith(prefix):
                 return self._from_repository(request, prefix, path.removeprefix(prefix))

@@ -12,6 +12,7 @@ from ppa_tools.debversion import version_key
 from tests.doubles.launchpad.model import (
     BUILT,
     DELETED,
+    FAILED,
     NEEDS_BUILDING,
     PENDING,
     PUBLISHED,
@@ -209,6 +210,8 @@ class World:
     def set_build(self, build: Build, state: str, publication: SourcePublication, now: float) -> None:
         """Let a build come into a state; built, its binaries become Pending beside the source."""
         build.state = state
+        if state in FAILED:
+            build.finished_at = now
         build.rendered.clear()
         build.archive.touch()
         if state != BUILT or build.binaries:
