@@ -192,3 +192,47 @@ def linked_changelog(yard: Yard, where: Path) -> RebuildJob:
         digest = hashlib.sha256(content).hexdigest()
         files.append(SourceFile(one.name, (where / one.name).as_uri(), len(content), digest))
     return replace(job, files=tuple(files))
+
+
+SETS = "sets:\n  greeting: {packages: [PACKAGE], series: [SERIES], publish: PPA, control: hello}\n"
+
+
+def write_set(root: Path, package: str, series: str) -> None:
+    text = SETS.replace("PACKAGE", package).replace("SERIES", series).replace("PPA", PPA)
+    (root / "recipes/regression.yaml").write_text(text)
+
+
+def test_a_night_here_uploads_nothing_unless_it_is_asked_to(
+    tmp_path: Path, root_cache: Path, host_series: str
+) -> None:
+    farm = make_farm(tmp_path, root_cache)
+    write_set(farm.root, "no-such-package", host_series)
+
+    without = farm.cli("rebuild", "greeting", "--here", check=False)
+    unserved = farm.cli("rebuild", "greeting", "--here", "--publish", check=False)
+    nowhere = farm.cli("rebuild", "hello", "--here", "--publish", check=False)
+
+    assert f"nothing is uploaded to {PPA} from here: --publish does that" in without.stdout
+    assert (unserved.returncode, nowhere.returncode) == (2, 2)
+    assert "`buildfarm archive serve` starts it alone" in unserved.stderr
+    assert "these packages have no archive to go to" in nowhere.stderr
+    stop_agents(farm.settings)
+
+
+@pytest.mark.slow
+def test_a_real_package_is_published_from_the_command_line(
+    publishing: Here, host_series: str, tmp_path: Path
+) -> None:
+    root = publishing.settings.root
+    write_set(root, "hello", host_series)
+    argv = [sys.executable, "-m", "buildfarm", "rebuild", "greeting", "--here", "--publish"]
+    environment = os.environ | {"BUILDFARM_ROOT": str(root), "BUILDFARM_HOME": str(publishing.settings.home)}
+
+    done = subprocess.run(
+        argv, cwd=root, env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"published in {PPA} as" in done.stdout
+    apt = Apt(publishing, host_series, tmp_path / "apt")
+    assert "~regression" in apt("--print-uris", "download", "hello")
