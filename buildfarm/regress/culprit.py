@@ -111,6 +111,7 @@ class _Search:
         self.units = self._units()
         self.confirmed: set[Earlier] = set()
         self.rechecks = 0
+        self.inseparable: set[Earlier] = set()
         self.parts: list[Earlier] = []  # hinges found, each of what could not be told apart
         self.candidates: Earlier = self.all  # where the next hinge is
 
@@ -194,17 +195,20 @@ class _Search:
 
     def narrow(self, lo: Earlier, hi: Earlier) -> tuple[Earlier, Earlier]:
         """A failing set, and the hinge that turns it to passing; ``lo`` does not pass, ``hi`` does."""
-        divided = True
+        divided, asked = True, 0
         while divided:
-            divided = False
+            divided, asked = False, 0
             self.candidates = hi - lo
             for middle in self.divisions(lo, hi):
+                asked += 1
                 result = self.ask(middle)
                 if result != "unresolved":
                     lo, hi = (lo, middle) if result == "pass" else (middle, hi)
                     divided = True
                     break
         self.parts.append(hi - lo)
+        if not asked:  # no consistent mix lies between
+            self.inseparable.add(hi - lo)
         self.candidates = frozenset()
         return lo, hi - lo
 
@@ -222,7 +226,7 @@ class _Search:
                 tried.add(between)
                 yield between
         for unit in units:
-            between = hi - self.case.ties.moving_on(unit, self.all - lo)
+            between = self.all - self.case.ties.moving_on((self.all - hi) | unit, self.all - lo)
             if between not in tried and lo < between:
                 tried.add(between)
                 yield between
@@ -292,7 +296,7 @@ class _Search:
         return None if "unresolved" in answers else True
 
     def is_unit(self, part: Earlier) -> bool:
-        return any(part <= unit for unit in self.units)
+        return part in self.inseparable or any(part <= unit for unit in self.units)
 
     def findings(self, parts: Sequence[Earlier]) -> Findings:
         back, kept = self.both_ways(parts)
