@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from buildfarm.build.logs import LogReading, Summary, judge, read_build_log
 from buildfarm.build.logs.judging import PACKAGE_STAGES
+from buildfarm.build.logs.normalise import normalise
 from buildfarm.verdict import Verdict
 
 DATA = Path(__file__).with_name("data")
@@ -117,3 +118,9 @@ def test_a_line_of_fifty_megabytes_is_read_in_little_memory(tmp_path: Path) -> N
 
     assert reading.errors == ("E: after it",)
     assert peak_bytes < 4 << 20
+
+
+def test_a_compilers_error_is_the_same_cause_whether_a_flag_made_it_one() -> None:
+    said = "a.c:7:3: error: implicit declaration of function 'f' [-W{}implicit-function-declaration]"
+
+    assert normalise(said.format("error=")) == normalise(said.format(""))

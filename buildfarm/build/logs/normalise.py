@@ -23,6 +23,8 @@ _TIME = re.compile(
 _HEX = re.compile(r"\b0x[0-9a-fA-F]+\b|\b(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{7,}(?:-[0-9a-f]{4,}){0,4}\b")
 # What a library is called by the linker is no version of a package: libfoo.so.7 stays.
 _NUMBER = re.compile(r"(?P<soname>\S+\.so(?:\.\d+)+)|\b[vV]?\d+(?:\.\d+)+(?:[.+~-]\w+)*|\b\d+\b")
+# By default an error in one compiler's eyes, by a flag in another's: the option that tells of it is the same.
+_WARNING = re.compile(r"\[-Werror=([\w+-]+)=?\]")
 _PACKAGE = r"(?<![A-Za-z0-9]){}(?![A-Za-z0-9])"
 
 
@@ -33,6 +35,7 @@ def normalise(text: str, package: str = "") -> str:
     """
     text = _ANSI.sub("", text).translate(_QUOTES)
     text = "".join(char if char.isprintable() else " " for char in text)
+    text = _WARNING.sub(r"[-W\1]", text)
     text = _TIME.sub("TIME", text)
     text = _BUILD_DIRECTORY.sub("", text)
     text = _TEMPORARY.sub("TMP", text)
