@@ -45,6 +45,7 @@ from ppa_tools.publication import BuildState, Publication
 TAKEN_LIMIT_S = 2 * 3600.0
 """How long Launchpad may take to publish an upload; a refusal it tells by mail alone."""
 BUILT_LIMIT_S = 24 * 3600.0
+CLOCKS_APART_S = 3600.0
 LOOKS = ((600.0, 60), (3600.0, 180))
 LONGEST_LOOK_S = 600
 OUTCOMES: dict[BuildState, tuple[Outcome, int]] = {
@@ -106,7 +107,7 @@ def build_on_launchpad(
         with contextlib.closing(_open(order, settings)) as archive:
             report = look.take(archive)
     except (Unreachable, Uncertain) as error:
-        report = look.again(str(error.args[0]))
+        report = look.without_answer(error)
     except DoorError as error:
         report = BuildReport("error", str(error.args[0]), details=error.resolution)
     except ArchiveError as error:
@@ -145,14 +146,17 @@ class Look:
         job, record = self.order.job, self._record()
         publication = self._find(archive)
         if publication is None:
-            if self.what.attempt not in record.uploads:
+            is_late = self.clock() - record.last_at > TAKEN_LIMIT_S
+            if is_late and self.what.attempt not in record.uploads:
                 self._upload(record)
                 return self.again(f"{self.order.version} is uploaded to {job.publish}")
-            if self.clock() - record.last_at > TAKEN_LIMIT_S:
+            if is_late:
                 words = f"{job.publish} has not taken {self.order.version} in {TAKEN_LIMIT_S / 3600:.0f} hours"
                 told = f"Why, Launchpad tells by mail: to {self.settings.farm.email}, if that is its uploader's."
                 return BuildReport("error", words, details=told)
             return self.again(f"{job.publish} has not taken {self.order.version} yet")
+        if not record.uploads:  # somebody else's, or our record is lost: from now on it is waited for
+            record.note(record.uploads, "found", self.clock())
         entries = [one for one in archive.build_entries(publication) if one.architecture == job.architecture]
         if not entries:
             if self.clock() - record.last_at > TAKEN_LIMIT_S:
@@ -176,16 +180,25 @@ class Look:
         delay_s = next((delay for limit, delay in LOOKS if age_s < limit), LONGEST_LOOK_S)
         return BuildReport("error", words, details=page, facts={LOOK_AGAIN_S: str(delay_s)})
 
+    def without_answer(self, error: DoorError) -> BuildReport:
+        """Launchpad is not reached: what is there already may take its time, within the limit of a build."""
+        words, last_at = str(error.args[0]), self._record().last_at
+        if self.clock() - last_at <= BUILT_LIMIT_S:
+            return self.again(words)
+        return BuildReport("error", words, details=error.resolution)
+
     def _record(self) -> Record:
         job = self.order.job
         name = f"{job.package}_{without_epoch(self.order.version)}_{job.series}"
-        path = places_of(self.settings).root / "launchpad" / f"{name}.json"
+        path = places_of(self.settings).asked_of_launchpad / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         return open_record(path)
 
     def _find(self, archive: LaunchpadArchive) -> Publication | None:
         job = self.order.job
-        found = archive.publications(names=[job.package], series=[job.series])
+        assert self.order.new_version is not None, job
+        since = self.order.new_version.at - CLOCKS_APART_S
+        found = archive.publications(names=[job.package], series=[job.series], since=since)
         fitting = [one for one in found if (one.source, one.version) == (job.package, self.order.version)]
         return fitting[-1] if fitting else None
 

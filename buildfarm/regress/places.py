@@ -19,6 +19,7 @@ class Places:
     builds/ID/             one build: its order, its report, its log, what it made
     environments/ID.json   the exact packages of an environment
     debs/by-hash/SHA256    the .debs of all kept environments
+    launchpad/NAME.json    what Launchpad was asked for
     """
 
     root: Path
@@ -32,6 +33,11 @@ class Places:
     def build(self, number: int) -> Path:
         """A build's directory."""
         return self.root / "builds" / str(number)
+
+    @property
+    def asked_of_launchpad(self) -> Path:
+        """The directory that tells what Launchpad was asked for: a file a source version and series."""
+        return self.root / "launchpad"
 
     @property
     def store(self) -> DebStore:

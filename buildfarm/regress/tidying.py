@@ -17,6 +17,8 @@ from buildfarm.settings import Settings
 YOUNG_S = 2 * 86400.0
 """What is younger may be of a build that is not on record yet."""
 LAYERS_UNUSED_S = 14 * 86400.0
+ASKED_S = 60 * 86400.0
+"""What was asked of Launchpad is of no use once its night has ended, and no night lasts so long."""
 LEAVING = ".leaving-"
 
 
@@ -31,6 +33,7 @@ def tidy(settings: Settings, nights: Nights, now: float) -> tuple[int, ...]:
     gone = _remove_builds(places.root / "builds", nights.kept_builds_past(keep))
     if not nights.submitted("farm") and not nights.submitted("here"):
         _remove_environments(places, nights.environments_in_use(keep), now)
+    _remove_asked(places.asked_of_launchpad, now)
     collect_layers(
         settings.cache,
         max_age_s=LAYERS_UNUSED_S,
@@ -51,6 +54,12 @@ def _remove_builds(directory: Path, past: tuple[int, ...]) -> tuple[int, ...]:
     for path in directory.glob(f"{LEAVING}*"):
         _remove(path)
     return gone
+
+
+def _remove_asked(directory: Path, now: float) -> None:
+    for path in directory.glob("*.json"):
+        if path.stat().st_mtime < now - ASKED_S:
+            path.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:

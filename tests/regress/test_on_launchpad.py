@@ -20,6 +20,7 @@ from buildfarm.regress.on_launchpad import BUILT_LIMIT_S, TAKEN_LIMIT_S, build_o
 from buildfarm.regress.orders import BuildOrder, order_for
 from buildfarm.regress.places import places_of
 from buildfarm.regress.records import NightRules
+from buildfarm.regress.tidying import ASKED_S, tidy
 from buildfarm.settings import LaunchpadSettings, Settings
 from ppa_tools import openpgp
 from tests.doubles.launchpad import LaunchpadDouble
@@ -270,6 +271,42 @@ def test_a_launchpad_in_trouble_is_asked_again_later(launchpad: Launchpad, fault
     launchpad.double.clear_faults()
     launchpad.look()
     assert launchpad.farm.verdicts(night) == {"steady": "still passing"}
+
+
+def test_a_launchpad_that_is_gone_ends_as_trouble(launchpad: Launchpad) -> None:
+    night = launchpad.begin()
+    launchpad.settings = replace(
+        launchpad.settings,
+        launchpad=replace(launchpad.settings.launchpad, instance="http://127.0.0.1:9/", upload_port=9),
+    )
+
+    for _ in range(4):
+        assert "127.0.0.1:9 cannot be reached" in launchpad.look().reason
+
+    assert launchpad.farm.verdicts(night) == {"steady": "infrastructure"}
+
+
+def test_what_was_asked_of_launchpad_goes_when_its_night_is_long_over(launchpad: Launchpad) -> None:
+    launchpad.begin()
+    launchpad.look()
+    asked = places_of(launchpad.settings).asked_of_launchpad
+
+    tidy(launchpad.settings, launchpad.farm.nights, time.time())
+    assert list(asked.glob("*.json"))
+    tidy(launchpad.settings, launchpad.farm.nights, time.time() + ASKED_S + 60)
+    assert not list(asked.glob("*.json"))
+
+
+def test_an_upload_that_was_cut_off_is_done_again(launchpad: Launchpad) -> None:
+    launchpad.begin()
+    good = launchpad.settings
+    launchpad.settings = replace(good, launchpad=replace(good.launchpad, upload_port=9))
+    assert "cannot be reached" in launchpad.look().reason
+    launchpad.settings = good
+
+    assert launchpad.look().reason == f"{VERSION} is uploaded to ppa:{PPA}"
+    assert "has not taken" in launchpad.look().reason
+    assert len(launchpad.uploads()) == 1
 
 
 def test_a_cancelled_night_is_not_looked_at_again(launchpad: Launchpad) -> None:
