@@ -23,13 +23,18 @@ import pytest
 from buildfarm.build.bootstrap import native_architecture
 from buildfarm.embedded_archive import opened_archive
 from buildfarm.farm import stop_agents
+from buildfarm.files import read_json
 from buildfarm.keys import ensure_upload_key, public_key
+from buildfarm.regress.bisecting import carry_out
 from buildfarm.regress.model import NOT_PUBLISHED, RebuildJob, SourceFile
-from buildfarm.regress.records import Night
+from buildfarm.regress.orders import BuildOrder, published_version
+from buildfarm.regress.records import Night, NightRules
 from buildfarm.settings import load_settings
 from ppa_tools.address import parse_address
+from ppa_tools.archives.upload_client import UploadClient
 from ppa_tools.debversion import version_key
 from tests.regress.conftest import Here
+from tests.regress.rounds import Farm, job
 from tests.regress.yard import Yard
 from tests.scenarios.running_farm import make_farm
 
@@ -142,6 +147,44 @@ def test_a_second_night_of_one_day_gets_a_higher_version_still_below_the_true_on
     assert all(re.fullmatch(r"1\.0~regression\d{8}(\.\d+)?", one) for one in versions), versions
     assert version_key(versions[0]) < version_key(versions[1]) < version_key("1.0")
     assert [str(publishing.rebuild(second, "steady").verdict)] == ["still passing"]
+
+
+def test_a_publication_that_was_killed_before_it_could_say_so_is_not_sent_twice(
+    publishing: Here, yard: Yard
+) -> None:
+    night = publishing.night([published(yard, "steady")])
+    (_, publication) = publishing.builds(night, "steady")
+    directory = publishing.places.build(publication.id)
+    order = BuildOrder.from_json(read_json(directory / "order.json"))
+    (directory / "report.json").unlink()
+
+    report = carry_out(order, directory, publishing.settings)
+
+    assert (report.outcome, report.reason) == ("pass", f"published in {PPA} as {order.version}")
+    client = UploadClient(publishing.settings.archive_local_url)
+    rows = client.publications(parse_address(PPA), yard.series, "steady", order.version)
+    assert len(rows) == 1
+
+
+def test_architectures_share_a_version_and_series_and_nights_do_not(tmp_path: Path) -> None:
+    farm = Farm(tmp_path)
+
+    def versions(of: str, publish: str, *places: tuple[str, str]) -> list[str]:
+        jobs = [
+            replace(job("foo", of=of), series=series, architecture=architecture, publish=publish)
+            for series, architecture in places
+        ]
+        night = farm.nights.open_night(of, jobs, driver="farm", reason="", rules=NightRules())
+        return [published_version(farm.nights, night, one).version for one in farm.nights.rebuilds(night)]
+
+    first = versions("a", PPA, ("bookworm", "amd64"), ("bookworm", "arm64"), ("trixie", "amd64"))
+    elsewhere = versions("b", "local:me/other", ("bookworm", "amd64"))
+    second = versions("c", PPA, ("bookworm", "amd64"))
+
+    day = "1-1~regression20251129"
+    assert first == [day, day, f"{day}.1"]
+    assert elsewhere == [day]
+    assert second == [f"{day}.2"]
 
 
 def test_what_fails_is_not_published(publishing: Here, yard: Yard) -> None:
