@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from buildfarm.regress.model import BuildReport
     from buildfarm.regress.nights import Nights
     from buildfarm.regress.package_set import PackageSet
-    from buildfarm.regress.records import Build, Night, Rebuild
+    from buildfarm.regress.records import Build, Driver, Night, Rebuild
     from buildfarm.regress.verdicts import Settled
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "error": 3, "dependency-wait": 4}
@@ -111,10 +111,9 @@ def _now(args: argparse.Namespace, settings: Settings) -> int:
         return _night_here(open_now(args, nights, settings, "here"), nights, settings, watch=args.watch)
 
 
-def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, driver: str) -> Night:
+def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, driver: Driver) -> Night:
     """The night that is asked for: one of this set that goes on here, or a new one."""
-    from buildfarm.regress.records import NightRules
-    from buildfarm.regress.sources import select
+    from buildfarm.regress.opening import open_set
 
     wanted = chosen_set(args, settings)
     for night in nights.open_nights_of("here"):
@@ -128,26 +127,10 @@ def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, drive
         raise UsageError("these packages have no archive to go to", resolution="Give their set a `publish`.")
     if wanted.publish:
         _prepare_publishing(wanted, settings, driver)
-    selection = select(wanted, settings)
-    for left in selection.left_out:
+    night, left_out = open_set(wanted, nights, settings, driver=driver, reason="by hand")
+    for left in left_out:
         print(f"left out: {left}", file=sys.stderr, flush=True)
-    rules = NightRules(
-        control=wanted.control,
-        confirm=wanted.confirm,
-        culprit=wanted.culprit,
-        culprit_builds=wanted.culprit_builds,
-        culprit_s=wanted.culprit_s,
-        priority=wanted.priority,
-        tell=wanted.tell,
-    )
-    night = nights.open_night(
-        wanted.name,
-        selection.require_jobs(),
-        driver=driver,  # type: ignore[arg-type]
-        reason="by hand",
-        rules=rules,
-    )
-    print(f"night {night.number} of {night.set}: {len(selection.jobs)} to rebuild", flush=True)
+    print(f"night {night.number} of {night.set}: {len(nights.rebuilds(night))} to rebuild", flush=True)
     return night
 
 
@@ -176,15 +159,14 @@ def chosen_set(args: argparse.Namespace, settings: Settings) -> PackageSet:
     """The set that the command line names, or one made of the packages that it names."""
     from buildfarm.build.apt_sources import read_host
     from buildfarm.build.bootstrap import native_architecture
-    from buildfarm.recipe.loading import SETS_FILE, Defaults
-    from buildfarm.regress.sets import ad_hoc_set, load_sets
+    from buildfarm.regress.opening import load_farm_sets
+    from buildfarm.regress.sets import ad_hoc_set
     from buildfarm.regress.units import parse_duration
 
-    defaults = Defaults((read_host().codename,), (native_architecture(),))
-    book = load_sets(settings.recipes / SETS_FILE, defaults)
-    named = book.sets.get(args.what[0]) if len(args.what) == 1 else None
+    named = load_farm_sets(settings).sets.get(args.what[0]) if len(args.what) == 1 else None
     if named is None:
-        chosen = ad_hoc_set(args.what, args.series or defaults.series, args.architecture or defaults.architectures)
+        series = args.series or [read_host().codename]
+        chosen = ad_hoc_set(args.what, series, args.architecture or [native_architecture()])
         chosen = replace(chosen, tell=False)
     else:
         chosen = replace(

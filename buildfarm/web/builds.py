@@ -72,7 +72,7 @@ def sentence(build: Build, report: BuildReport | None) -> str:
             return " for its turn." if not build.tries else " to be tried again."
         return f" on {build.worker}." if build.worker else "."
     if report.outcome == "pass" and build.kind not in ("culprit", "publish"):
-        return "."
+        return ""
     return f"{f' in the stage {report.stage}' if report.stage else ''}: {report.reason.strip().rstrip('.')}."
 
 
