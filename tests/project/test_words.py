@@ -26,7 +26,10 @@ def texts(root: Path) -> dict[str, str]:
 
 
 def test_nothing_is_left_unfinished(texts: dict[str, str]) -> None:
-    assert {name: found[0] for name, text in texts.items() if (found := UNFINISHED.search(text))} == {}
+    ours = {
+        name: text for name, text in texts.items() if not name.startswith("tests/build/data/")
+    }  # not tools' words
+    assert {name: found[0] for name, text in ours.items() if (found := UNFINISHED.search(text))} == {}
 
 
 def test_nothing_goes_through_a_shell(texts: dict[str, str]) -> None:
