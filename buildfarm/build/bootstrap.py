@@ -16,7 +16,7 @@ from typing import BinaryIO
 from buildfarm import process
 from buildfarm.build.apt_sources import AptSources
 from buildfarm.build.namespaces import remove_owned_tree
-from buildfarm.errors import FarmTrouble
+from buildfarm.errors import FarmError, FarmTrouble
 
 MAKE_TIMEOUT_S = 3600
 FAST_DISK = Path("/dev/shm")  # noqa: S108 (only a place for directories with names of our own)
@@ -72,11 +72,38 @@ def bootstrap(order: Bootstrap, tarball: Path, scratch: Path, log: BinaryIO) -> 
 
 @contextlib.contextmanager
 def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold a lock file (flock) for the length of a ``with`` block; waits for whoever has it."""
+    """Hold a lock file (flock) for the length of a ``with`` block; waits for whoever has it.
+
+    Who holds it alone may remove it: those who waited for it then agree on a new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            if _is_still(path, file):
+                yield
+                return
+
+
+@contextlib.contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold a lock file alone for the ``with`` block, where nobody else has it; says whether it is held."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield _is_still(path, file)
+
+
+def _is_still(path: Path, file: BinaryIO) -> bool:
+    """Whether an open file still has its name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
@@ -104,6 +131,36 @@ def open_directory(parent: Path, key: str) -> Path:
     making.mkdir()
     making.chmod(0o777)
     return making
+
+
+@contextlib.contextmanager
+def private_directory(parent: Path) -> Iterator[Path]:
+    """A directory below ``parent`` for the ``with`` block, where our subordinate ids may write and nobody else
+    comes; those whose owners were killed go first.
+
+    Its owner holds its lock. Whoever makes one or looks for what was left holds the lock of all.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        with locked(parent.with_name(f"{parent.name}.lock")):
+            _sweep(parent)
+            path = open_directory(parent, secrets.token_hex(8))
+            lock = parent / f"{path.name}.lock"
+            held.enter_context(locked(lock))
+        try:
+            yield path
+        finally:
+            remove_owned_tree(path)
+            lock.unlink(missing_ok=True)
+
+
+def _sweep(parent: Path) -> None:
+    for name in {path.name.removesuffix(".lock") for path in parent.iterdir()}:
+        lock = parent / f"{name}.lock"
+        with locked_if_free(lock) as free, contextlib.suppress(FarmError):  # what resists is tried again next time
+            if free:
+                remove_owned_tree(parent / name)
+                lock.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

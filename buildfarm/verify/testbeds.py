@@ -7,7 +7,6 @@ are made, and are ended, in the thread that serves autopkgtest's requests; see `
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from buildfarm import process
+from buildfarm.build.bootstrap import private_directory
 from buildfarm.build.namespaces import (
     Held,
     Orders,
@@ -219,30 +219,8 @@ class MachineTestbed:
 @contextlib.contextmanager
 def scratch_directory(cache: Path) -> Iterator[Path]:
     """A directory for testbeds' changes, made by subordinate ids; what killed owners left is swept first."""
-    base = cache / "testbeds"
-    base.mkdir(parents=True, exist_ok=True)
-    base.chmod(0o711)  # the ids inside pass through, and cannot guess a name
-    with (base / "lock").open("ab") as making:
-        fcntl.flock(making, fcntl.LOCK_EX)
-        for lock_path in base.glob("t-*.lock"):
-            with lock_path.open("ab") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                remove_owned_tree(lock_path.with_suffix(""))
-                lock_path.unlink(missing_ok=True)
-        path = base / f"t-{secrets.token_hex(16)}"
-        own = path.with_suffix(".lock").open("ab")
-        fcntl.flock(own, fcntl.LOCK_EX)
-    with own:
-        path.mkdir()
-        path.chmod(0o777)
-        try:
-            yield path
-        finally:
-            remove_owned_tree(path)
-            path.with_suffix(".lock").unlink(missing_ok=True)
+    with private_directory(cache / "testbeds") as path:
+        yield path
 
 
 @contextlib.contextmanager

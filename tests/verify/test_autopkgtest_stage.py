@@ -289,7 +289,7 @@ def test_nothing_is_left_when_the_stage_is_killed(bench: Bench, server: Server, 
     wait_for(lambda: not processes(mark))
     wait_for(lambda: not processes(f"--timeout-test={1_000_000 + os.getpid()}"))
     with scratch_directory(root_cache) as own:
-        left = [path for path in own.parent.glob("t-*") if path.suffix != ".lock" and not in_use(path)]
+        left = [path for path in own.parent.glob("*") if path.suffix != ".lock" and not in_use(path)]
     assert left == []
 
 
