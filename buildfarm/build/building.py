@@ -10,8 +10,6 @@ other.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import shlex
 import tarfile
 import tempfile
@@ -23,26 +21,32 @@ from pathlib import Path
 from typing import BinaryIO
 
 from buildfarm import process
-from buildfarm.build.bootstrap import locked, open_directory
-from buildfarm.build.limits import BuildLimits, LimitWatch
-from buildfarm.build.namespaces import Ended, Orders, enter, remove_owned_tree
+from buildfarm.build.bootstrap import private_directory
+from buildfarm.build.limits import (
+    FILES_LIMIT,
+    RESERVE_BYTES,
+    BuildLimits,
+    LimitWatch,
+    free_bytes,
+    require_room,
+)
+from buildfarm.build.namespaces import Ended, Orders, enter
+from buildfarm.build.results import RESULTS, RESULTS_LIMIT_BYTES, require_results, unpack_results
 from buildfarm.build.roots import BUILDER_UID
 from buildfarm.build.sandbox import KILLED, count_oom_kills, memory_available
-from buildfarm.build.sbuild import ARTIFACT, FILE_LIMIT_BYTES
+from buildfarm.build.sbuild import FILE_LIMIT_BYTES
 from buildfarm.errors import FarmTrouble
 
 PLACE = "/build/tree"
-RESULTS, SPACE = "home/results.tar", "home/space"
+SPACE = "home/space"
 SPACE_LIMIT_BYTES = 64
 LAST_LINES = 15
-RESULTS_LIMIT_BYTES = 32 << 30
-MEMBERS_LIMIT = 2000
 OPEN_FILES = 16384
-SCRATCH_FILES = 4_000_000
 # A tree is guessed to grow to so many times its source packages' size; more than this share of the memory that is
 # available it never gets.
 GROWTH, SMALLEST_BYTES, MEMORY_SHARE = 40, 256 << 20, 3
 UNPACK_FAILED = 121
+NO_ROOM = b"No space left on device"
 BOX_WIDTH = 76
 
 
@@ -52,8 +56,7 @@ class LayeredBuild:
 
     ``arch_all``: also what is Architecture: all. ``options`` are words of DEB_BUILD_OPTIONS. ``expected_bytes``
     is how much it wrote before (0: unknown). ``scratch`` is where directories for it may be made, on the layers'
-    disk; ``key`` tells it from all others that go on at the same time, and is the same when it is tried again.
-    ``prepared_s`` is what it took until everything stood ready.
+    disk. ``prepared_s`` is what it took until everything stood ready.
     """
 
     files: tuple[Path, ...]
@@ -63,7 +66,6 @@ class LayeredBuild:
     architecture: str
     layers: tuple[Path, ...]
     scratch: Path
-    key: str
     arch_all: bool = True
     options: tuple[str, ...] = ()
     limits: BuildLimits = BuildLimits()
@@ -99,26 +101,27 @@ def box(title: str) -> str:
 
 
 def build_on_layers(order: LayeredBuild, out: Path, log: BinaryIO) -> BuildEnd:
-    """Build, and put what was made into ``out``; raises FarmTrouble when the build could not even be tried.
+    """Build, and put what was made into ``out``; raises FarmTrouble when the build could not even be tried, and
+    PackageFault when what it made cannot be taken out.
 
     Ends with the log's Summary, and leaves nothing else behind.
     """
     began = time.monotonic()
-    in_memory = _memory_for(order)
-    ended, watch = _run(order, out, log, in_memory)
-    if in_memory and _filled_up(ended):
-        _say(log, "\nIt did not fit into memory: once more, on disk.\n")
-        ended, watch = _run(order, out, log, 0)
-    build_s = time.monotonic() - began
-    end = _judge(order, ended, watch, build_s, _space(out / "space"))
-    artifacts: tuple[Path, ...] = ()
     results = out / "results.tar"
-    if end.status == 0:
-        artifacts = unpack_results(results, out)
-    results.unlink(missing_ok=True)
+    try:
+        ran = _run(order, out, log, _memory_for(order))
+        if ran.in_memory and ran.filled_up:
+            _say(log, "\nIt did not fit into memory: once more, on disk.\n")
+            ran = _run(order, out, log, 0)
+        build_s = time.monotonic() - began
+        end = _judge(order, ran, build_s, _space(out / "space", ran.room_bytes))
+        if end.status == 0:
+            end = replace(end, artifacts=unpack_results(results, out))
+    finally:
+        for left in (results, out / "space"):
+            left.unlink(missing_ok=True)
     if end.stopped:
         _say(log, f"\nE: the build was stopped: {end.stopped}\n")
-    end = replace(end, artifacts=artifacts)
     write_summary(log, order, end)
     return end
 
@@ -167,10 +170,45 @@ def _memory_for(order: LayeredBuild) -> int:
     return wanted if wanted <= min(memory, memory_available()) // MEMORY_SHARE else 0
 
 
-def _filled_up(ended: Ended) -> bool:
-    """Whether files that did not fit may be why it failed; a build that was stopped is not tried again."""
-    stopped = ended.finished.timed_out or ended.finished.output_limit_hit or ended.finished.stopped
-    return ended.status != 0 and not stopped and "No space left on device" in ended.finished.text
+class _Listener:
+    """A log that is written on, and whether it ever said that there was no room."""
+
+    def __init__(self, log: BinaryIO) -> None:
+        self._log = log
+        self._end = b""
+        self.no_room = False
+
+    def write(self, data: bytes) -> int:
+        self.no_room = self.no_room or NO_ROOM in self._end + data
+        self._end = (self._end + data)[-len(NO_ROOM) :]
+        return self._log.write(data)
+
+    def flush(self) -> None:
+        self._log.flush()
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """How a build ran. ``in_memory`` is how much of it its files were given, 0: they were on disk;
+    ``results_bytes`` is how large the archive of what it made could be."""
+
+    ended: Ended
+    watch: LimitWatch
+    in_memory: int
+    results_bytes: int
+    no_room: bool
+
+    @property
+    def room_bytes(self) -> int:
+        """How much it could write at most."""
+        return self.in_memory or self.watch.disk_bytes
+
+    @property
+    def filled_up(self) -> bool:
+        """Whether files that did not fit may be why it failed; a build that was stopped is not tried again."""
+        finished = self.ended.finished
+        stopped = finished.timed_out or finished.output_limit_hit or finished.stopped
+        return self.ended.status != 0 and not stopped and self.no_room
 
 
 def builder_orders(order: LayeredBuild) -> Orders:
@@ -187,7 +225,7 @@ def builder_orders(order: LayeredBuild) -> Orders:
         uid=BUILDER_UID,
         cwd=PLACE,
         unpack=True,
-        scratch_inodes=SCRATCH_FILES,
+        scratch_inodes=FILES_LIMIT,
         limits={
             "NPROC": order.limits.processes,
             "FSIZE": FILE_LIMIT_BYTES,
@@ -197,19 +235,25 @@ def builder_orders(order: LayeredBuild) -> Orders:
     )
 
 
-def _run(order: LayeredBuild, out: Path, log: BinaryIO, in_memory: int) -> tuple[Ended, LimitWatch]:
+def _run(order: LayeredBuild, out: Path, log: BinaryIO, in_memory: int) -> _Ran:
     kills_before = count_oom_kills()
+    listener = _Listener(log)
     with contextlib.ExitStack() as stack:
-        scratch = None if in_memory else stack.enter_context(scratch_directory(order))
+        scratch = None if in_memory else stack.enter_context(private_directory(order.scratch))
+        if scratch is not None:
+            require_room(scratch, order.expected_bytes or SMALLEST_BYTES)
         watch = LimitWatch(order.limits, scratch, memory_available())
         stream = stack.enter_context(packed_source(order.files))
         out.mkdir(parents=True, exist_ok=True)
+        results_bytes = min(
+            RESULTS_LIMIT_BYTES, in_memory or watch.disk_bytes, max(0, free_bytes(out) - RESERVE_BYTES)
+        )
         orders = replace(
             builder_orders(order),
             scratch=scratch,
             scratch_bytes=in_memory,
             results=[
-                (RESULTS, out / "results.tar", RESULTS_LIMIT_BYTES),
+                (RESULTS, out / "results.tar", results_bytes),
                 (SPACE, out / "space", SPACE_LIMIT_BYTES),
             ],
         )
@@ -217,7 +261,7 @@ def _run(order: LayeredBuild, out: Path, log: BinaryIO, in_memory: int) -> tuple
             orders,
             timeout_s=order.limits.timeout_s,
             input_file=stream,
-            log=log,
+            log=listener,  # type: ignore[arg-type]
             limit_bytes=order.limits.log_mib << 20,
             keep_bytes=process.TAIL_BYTES,
             watch=watch,
@@ -228,21 +272,21 @@ def _run(order: LayeredBuild, out: Path, log: BinaryIO, in_memory: int) -> tuple
             details=ended.finished.tail(),
             resolution="It is tried again. When it comes back: more memory, or fewer builds at a time.",
         )
-    return ended, watch
+    return _Ran(ended, watch, in_memory, results_bytes, listener.no_room)
 
 
-def _space(told: Path) -> int:
-    """The disk that a build took by its own account, in bytes; 0 when it gave none."""
+def _space(told: Path, room_bytes: int) -> int:
+    """The disk that a build took by its own account, in bytes; 0 when it gave none, or more than it could have."""
     try:
         first = told.read_text(encoding="ascii", errors="replace").split()[:1]
     except FileNotFoundError:
         return 0
-    told.unlink()
-    return int(first[0]) << 10 if first and first[0].isdecimal() else 0
+    claimed = int(first[0]) << 10 if first and first[0].isdecimal() else 0
+    return claimed if claimed <= room_bytes else 0
 
 
-def _judge(order: LayeredBuild, ended: Ended, watch: LimitWatch, build_s: float, space_bytes: int) -> BuildEnd:
-    finished = ended.finished
+def _judge(order: LayeredBuild, ran: _Ran, build_s: float, space_bytes: int) -> BuildEnd:
+    ended, finished = ran.ended, ran.ended.finished
     stopped = finished.stopped
     if finished.timed_out:
         stopped = f"not done after {order.limits.timeout_s} s (timeout_s)"
@@ -250,21 +294,25 @@ def _judge(order: LayeredBuild, ended: Ended, watch: LimitWatch, build_s: float,
         stopped = f"its log grew beyond {order.limits.log_mib} MiB"
     if not stopped and (ended.failed or ended.status is None):
         raise FarmTrouble(
-            f"the build cannot be started: {ended.error or process.how_it_ended(finished)}",
+            f"the build cannot be carried out: {ended.error or process.how_it_ended(finished)}",
             where=ended.failed,
             details=finished.tail(),
             resolution="User namespaces must be allowed, and /etc/subuid and /etc/subgid have a range for the "
-            "farm's user: `make install` sees to both.",
+            "farm's user: `make install` sees to both."
+            if ended.failed in ("namespace", "mount")
+            else "It is tried again.",
         )
-    built = not stopped and ended.status == 0 and ended.files.get(RESULTS) == "ok"
+    built = not stopped and ended.status == 0
+    if built:
+        require_results(ended.files.get(RESULTS, "missing"), ran.results_bytes, ran.room_bytes, finished.tail())
     return BuildEnd(
         0 if built else 2,
         # The files have the content that the index vouches for: one that does not unpack never will.
         "" if built else "build",
         stopped,
         build_s,
-        space_bytes or watch.peak_disk_bytes,
-        watch.peak_memory_bytes,
+        space_bytes or ran.watch.peak_disk_bytes,
+        ran.watch.peak_memory_bytes,
         (),
         tuple(finished.text.rstrip().splitlines()[-LAST_LINES:]),
     )
@@ -290,58 +338,8 @@ status=$?
 du -sk /build > /build/{SPACE} 2> /dev/null
 [ $status = 0 ] || exit $status
 cd .. && find . -maxdepth 1 -type f \\( -name '*.deb' -o -name '*.udeb' -o -name '*.ddeb' -o -name '*.changes' \\
-    -o -name '*.buildinfo' \\) -print0 | tar -cf /build/{RESULTS} --null -T -
+    -o -name '*.buildinfo' \\) -print0 | tar -cf /build/{RESULTS} --format=gnu --hard-dereference --null -T -
 """
-
-
-def unpack_results(archive: Path, out: Path) -> tuple[Path, ...]:
-    """The files that a build left, from the tar archive that it packed: plain names, regular files, no more.
-
-    Raises FarmTrouble for an archive that is none; what has another name or kind stays in it.
-    """
-    found = []
-    try:
-        with tarfile.open(archive, "r:") as packed:
-            for number, member in enumerate(packed):
-                name = member.name.removeprefix("./")
-                if number >= MEMBERS_LIMIT:
-                    break
-                if not member.isreg() or not ARTIFACT.fullmatch(name):
-                    continue
-                stream = packed.extractfile(member)
-                assert stream is not None
-                with (out / name).open("wb") as target:
-                    while chunk := stream.read(1 << 20):
-                        target.write(chunk)
-                found.append(out / name)
-    except tarfile.TarError as error:
-        raise FarmTrouble(f"what the build made cannot be read: {error}") from error
-    return tuple(sorted(found))
-
-
-@contextlib.contextmanager
-def scratch_directory(order: LayeredBuild) -> Iterator[Path]:
-    """A directory on the layers' disk for what a build writes; nobody but our subordinate ids can be in it."""
-    order.scratch.mkdir(parents=True, exist_ok=True)
-    sweep_scratch(order.scratch)
-    key = hashlib.sha256(order.key.encode()).hexdigest()[:32]
-    with locked(order.scratch / f"{key}.lock"):
-        making = open_directory(order.scratch, key)
-        try:
-            yield making
-        finally:
-            remove_owned_tree(making)
-            (order.scratch / f"{key}.lock").unlink(missing_ok=True)
-
-
-def sweep_scratch(scratch: Path) -> None:
-    """Remove what builds that were killed left there: nobody holds their locks any more."""
-    for lock in scratch.glob("*.lock"):
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in scratch.glob(f"{lock.stem}-*"):
-                remove_owned_tree(left)
-            lock.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

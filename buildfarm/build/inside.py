@@ -285,14 +285,14 @@ def fetch(path: str, target: int, limit: int) -> str:
         return "missing"
     except OSError:
         return "irregular"
-    with open(fd, "rb") as file:
+    with open(fd, "rb") as file, open(target, "wb", closefd=False) as copy:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return "irregular"
         if status.st_size > limit:
             return "too-large"
         while chunk := file.read(1 << 16):
-            os.write(target, chunk)
+            copy.write(chunk)
     return "ok"
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.build.namespaces import Orders, enter
+from buildfarm.errors import FarmTrouble
 from buildfarm.process import clean_environment, descendants
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 RESERVE_BYTES = 2 << 30  # of the disk, that no build is given
 MEMORY_PARTS = (4, 5)  # of the memory that is available, a build may take
 DISK_LOOK_EACH_S = 5.0
+FILES_LIMIT = 4_000_000
 LOOK_SHARE = 20  # looking takes at most one part in so many of the time
 MEASURE_TIMEOUT_S = 300
 
@@ -52,10 +54,11 @@ class LimitWatch:
         self._clock = clock
         spare = memory_available_bytes * MEMORY_PARTS[0] // MEMORY_PARTS[1]
         self._memory_bytes = limits.memory_mib << 20 or spare
-        self._disk_bytes = limits.disk_mib << 20
         self._next_look = 0.0
         self._next_disk_look = 0.0
-        self._free_at_first = _free_bytes(scratch) if scratch else 0
+        self._free_at_first = free_bytes(scratch) if scratch else 0
+        self._files_at_first = _free_files(scratch) if scratch else 0
+        self.disk_bytes = limits.disk_mib << 20 or max(0, self._free_at_first - RESERVE_BYTES)
         self.peak_memory_bytes = 0
         self.peak_disk_bytes = 0
 
@@ -82,19 +85,21 @@ class LimitWatch:
         if self._scratch is None or self._clock() < self._next_disk_look:
             return ""
         self._next_disk_look = self._clock() + DISK_LOOK_EACH_S
-        free = _free_bytes(self._scratch)
+        free = free_bytes(self._scratch)
         written = self._free_at_first - free  # by whomever: counting our own files is dear, and seldom needed
         self.peak_disk_bytes = max(self.peak_disk_bytes, written)
-        limit = self._disk_bytes or max(0, self._free_at_first - RESERVE_BYTES)
-        if written <= limit and free >= RESERVE_BYTES // 2:
+        made = self._files_at_first - _free_files(self._scratch)
+        if written <= self.disk_bytes and free >= RESERVE_BYTES // 2 and made <= FILES_LIMIT:
             return ""
         began = self._clock()
-        used = measure_tree(self._scratch)
+        used, files = measure_tree(self._scratch)
         self._next_disk_look = self._clock() + DISK_LOOK_EACH_S + (self._clock() - began) * LOOK_SHARE
         self.peak_disk_bytes = used
-        if used > limit or (free < RESERVE_BYTES // 2 and used > RESERVE_BYTES):
-            return f"its files take {used >> 20} MiB of disk, the limit is {min(limit, used) >> 20} MiB"
-        return ""
+        if used > self.disk_bytes:
+            return f"its files take {used >> 20} MiB of disk, the limit is {self.disk_bytes >> 20} MiB"
+        if free < RESERVE_BYTES // 2 and used > RESERVE_BYTES:
+            return f"its files take {used >> 20} MiB of disk, and only {free >> 20} MiB are left for all"
+        return f"it made {files} files, the limit is {FILES_LIMIT}" if files > FILES_LIMIT else ""
 
 
 def private_bytes(pid: int) -> int:
@@ -106,14 +111,35 @@ def private_bytes(pid: int) -> int:
     return (int(resident) - int(shared)) * PAGE_BYTES
 
 
-def measure_tree(directory: Path) -> int:
-    """The disk that the files below a directory of our subordinate ids take, in bytes."""
-    orders = Orders(("du", "-s", "-B1", directory.name), clean_environment(), directory=directory.parent)
+def measure_tree(directory: Path) -> tuple[int, int]:
+    """What the files below a directory of our subordinate ids take of the disk: bytes, and how many there are."""
+    return _measure(directory, "-B1"), _measure(directory, "--inodes")
+
+
+def _measure(directory: Path, option: str) -> int:
+    orders = Orders(("du", "-s", option, directory.name), clean_environment(), directory=directory.parent)
     ended = enter(orders, timeout_s=MEASURE_TIMEOUT_S)
     first = ended.finished.text.split()[:1]
     return int(first[0]) if first and first[0].isdigit() else 0
 
 
-def _free_bytes(path: Path) -> int:
+def free_bytes(path: Path) -> int:
+    """How much an ordinary user may still write where ``path`` is."""
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
+
+
+def _free_files(path: Path) -> int:
+    return os.statvfs(path).f_favail
+
+
+def require_room(path: Path, wanted_bytes: int) -> None:
+    """Raise FarmTrouble where the disk has not that much: a build would be stopped for no fault of its own."""
+    free = free_bytes(path)
+    if free - RESERVE_BYTES < wanted_bytes:
+        raise FarmTrouble(
+            f"the disk is nearly full: {free >> 20} MiB left, this build wants {wanted_bytes >> 20} MiB "
+            f"beside the {RESERVE_BYTES >> 20} MiB that stay free",
+            where=str(path.parent),
+            resolution="Free room on the farm's disk; it is tried again.",
+        )

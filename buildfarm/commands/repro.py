@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,8 +59,9 @@ def run(args: argparse.Namespace) -> int:
 def _again(order: BuildOrder, settings: Settings) -> int:
     from buildfarm.commands.rebuild import EXIT_STATUS
     from buildfarm.regress.one_build import run_build
+    from buildfarm.regress.reproducing import own_place
 
-    with tempfile.TemporaryDirectory() as name:
-        report = run_build(order, Path(name) / "build", settings, sys.stdout.buffer)
+    with own_place(settings) as directory:
+        report = run_build(order, directory / "build", settings, sys.stdout.buffer)
     print(f"{report.outcome}: {report.reason}")
     return EXIT_STATUS[report.outcome]

@@ -107,7 +107,7 @@ def _without_build(
     """Say in the log, in sbuild's words, that the package's own build was not reached."""
     status, stage = {"dependency-wait": (3, "install-deps"), "fail": (2, "build"), "error": (1, "")}[outcome]
     log.write(f"\nE: {error}\n".encode("utf-8", "backslashreplace"))
-    nothing = _layered(order, Path(), (Path(order.job.files[0].name),), (), Path(), 0.0)
+    nothing = _layered(order, (Path(order.job.files[0].name),), (), Path(), 0.0)
     write_summary(log, nothing, BuildEnd(status, stage, "", 0.0, 0, 0, ()))
 
 
@@ -151,7 +151,7 @@ def tried(order: BuildOrder, directory: Path, settings: Settings, log: BinaryIO)
         dsc, order, notes = _in_its_version(order, dsc, settings)
         with environment_for(order, dsc, root, places, log) as use:
             files = (dsc, *sorted(path for path in dsc.parent.iterdir() if path.is_file() and path != dsc))
-            build = _layered(order, directory, files, use.directories, cache / "scratch", 0.0)
+            build = _layered(order, files, use.directories, cache / "scratch", 0.0)
             notes = (*notes, *((root.note,) if root.note else ()), *use.notes)
             yield Attempt(build, use, root, places, notes)
     finally:
@@ -188,7 +188,6 @@ def environment_for(order: BuildOrder, dsc: Path, root: Root, places: Places, lo
 
 def _layered(
     order: BuildOrder,
-    directory: Path,
     files: tuple[Path, ...],
     layers: tuple[Path, ...],
     scratch: Path,
@@ -203,7 +202,6 @@ def _layered(
         architecture=job.architecture,
         layers=layers,
         scratch=scratch,
-        key=str(directory.resolve()),
         arch_all=job.arch_all,
         options=job.options,
         limits=job.limits,

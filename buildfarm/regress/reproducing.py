@@ -9,26 +9,28 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import socket
 import subprocess
 import tarfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from buildfarm.build.bootstrap import private_directory
 from buildfarm.build.building import (
     PLACE,
     build_script,
     builder_orders,
     packed_source,
-    scratch_directory,
     tree_name,
 )
 from buildfarm.build.debs import link_or_copy
 from buildfarm.build.manifest import Manifest, read_manifest
 from buildfarm.build.namespaces import Held, hold, read_status
+from buildfarm.build.plain_tar import read_members
 from buildfarm.errors import FarmTrouble, UsageError
 from buildfarm.files import read_json, sha256_of
 from buildfarm.regress.fetching import fetch_source
@@ -87,18 +89,17 @@ def write_pack(kept: Kept, path: Path, settings: Settings, log: BinaryIO) -> int
     places.store.fetch(one.deb for one in manifest.packages)
     beside = path.with_name(f".{path.name}.part")
     try:
-        with tarfile.open(beside, "w") as pack:
+        with tarfile.open(beside, "w", format=tarfile.GNU_FORMAT) as pack, own_place(settings) as source:
             _add_text(pack, "order.json", json.dumps(kept.order.to_json()))
             pack.add(places.manifest_path(kept.order.environment), "manifest.json")
             for sha256 in sorted({one.sha256 for one in manifest.packages}):
                 pack.add(places.store.path(sha256), f"debs/{sha256}")
-            source = places.root / f".packing-{path.name}"
             fetch_source(kept.order.job, source, source_cache(settings))
             for one in sorted(source.iterdir()):
                 pack.add(one, f"source/{one.name}")
-                one.unlink()
-            source.rmdir()
         beside.replace(path)
+    except OSError as error:
+        raise FarmTrouble(f"{path} cannot be written: {error}", resolution="Is there room for it?") from error
     finally:
         beside.unlink(missing_ok=True)
     log.write(f"{kept.told}\n{len(manifest.packages)} packages and the source are in {path}\n".encode())
@@ -114,37 +115,38 @@ def _add_text(pack: tarfile.TarFile, name: str, text: str) -> None:
 def read_pack(path: Path, settings: Settings) -> Kept:
     """Take in a pack: its packages and source are then kept here. Raises UsageError for a file that is none."""
     places = places_of(settings)
-    taken = places.root / "packs" / sha256_of(path)
-    try:
-        with tarfile.open(path, "r:") as pack:
-            _unpack(pack, taken)
-        order = BuildOrder.from_json(read_json(taken / "order.json"))
-        manifest = read_manifest(taken / "manifest.json")
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise UsageError(
-            f"{path} is no pack of a build: {error}", resolution="`buildfarm repro N --pack FILE` makes one."
-        ) from error
-    if manifest.id != order.environment:
-        raise UsageError(f"{path} contradicts itself: its packages are not those of its build")
-    _take_in(manifest, taken, places)
-    local = tuple(_local(one, taken / "source") for one in order.job.files)
+    with own_place(settings) as taken:
+        try:
+            with path.open("rb") as pack:
+                _unpack(pack, taken)
+            order = BuildOrder.from_json(read_json(taken / "order.json"))
+            manifest = read_manifest(taken / "manifest.json")
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"{path} is no pack of a build: {error}", resolution="`buildfarm repro N --pack FILE` makes one."
+            ) from error
+        if manifest.id != order.environment:
+            raise UsageError(f"{path} contradicts itself: its packages are not those of its build")
+        _take_in(manifest, taken, places)
+        source = places.root / "packs" / sha256_of(path)
+        if not source.is_dir():
+            source.parent.mkdir(exist_ok=True)
+            (taken / "source").mkdir(exist_ok=True)
+            (taken / "source").rename(source)
+    local = tuple(_local(one, source) for one in order.job.files)
     told = f"{order.job.package} {order.job.version}, from {path}"
     return Kept(replace(order, job=replace(order.job, files=local)), told)
 
 
-def _unpack(pack: tarfile.TarFile, taken: Path) -> None:
-    for number, member in enumerate(pack):
-        if number >= MEMBERS_LIMIT or not member.isreg() or not MEMBER.fullmatch(member.name):
+def _unpack(pack: BinaryIO, taken: Path) -> None:
+    for number, member in enumerate(read_members(pack)):
+        if number >= MEMBERS_LIMIT or not MEMBER.fullmatch(member.name):
             raise ValueError(f"{member.name[:100]!r} does not belong into one")
-        if member.name.endswith(".json") and member.size > JSON_LIMIT_BYTES:
+        if member.name.endswith(".json") and member.size_bytes > JSON_LIMIT_BYTES:
             raise ValueError(f"{member.name} is too long")
         target = taken / member.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        stream = pack.extractfile(member)
-        assert stream is not None
-        with target.open("wb") as file:
-            while chunk := stream.read(1 << 20):
-                file.write(chunk)
+        member.copy_to(target)
 
 
 def _take_in(manifest: Manifest, taken: Path, places: Places) -> None:
@@ -161,22 +163,28 @@ def _local(one: SourceFile, directory: Path) -> SourceFile:
     return replace(one, url=(directory / one.name).resolve().as_uri())
 
 
-# A shell
+# Here
+
+
+def own_place(settings: Settings) -> AbstractContextManager[Path]:
+    """A directory for what is built again, on the farm's disk; any number of commands may at once."""
+    return private_directory(places_of(settings).root / "again")
 
 
 def open_shell(kept: Kept, settings: Settings, log: BinaryIO, *, build: bool, network: bool) -> int:
     """Put up a build's environment, build there until it ends (unless ``build`` is false), and open a shell in the
     tree as it was left, on this process' own standard streams; returns the shell's exit status. Raises FarmError.
     """
-    directory = places_of(settings).root / "shells" / kept.order.environment[:16]
-    directory.mkdir(parents=True, exist_ok=True)
-    with tried(kept.order, directory, settings, log) as attempt, ExitStack() as stack:
+    with ExitStack() as stack:
+        directory = stack.enter_context(own_place(settings))
+        attempt = stack.enter_context(tried(kept.order, directory, settings, log))
         held = _enter(attempt, stack, network=network)
         if build:
             status = _do(held, ["sh", "-c", f"cd {PLACE}\n{build_script(attempt.build)}"])
             log.write(f"\nthe build ended with exit status {status}\n".encode())
         else:
-            script = f"cd {PLACE} && dpkg-source --no-check -x {attempt.build.dsc} {tree_name(attempt.build)}"
+            words = shlex.join(["dpkg-source", "--no-check", "-x", attempt.build.dsc, tree_name(attempt.build)])
+            script = f"cd {PLACE} && {words}"
             _do(held, ["sh", "-c", script])
         log.write(f"a shell in {PLACE}/{tree_name(attempt.build)}; leave it with exit\n".encode())
         log.flush()
@@ -184,7 +192,7 @@ def open_shell(kept: Kept, settings: Settings, log: BinaryIO, *, build: bool, ne
 
 
 def _enter(attempt: Attempt, stack: ExitStack, *, network: bool) -> Held:
-    scratch = stack.enter_context(scratch_directory(attempt.build))
+    scratch = stack.enter_context(private_directory(attempt.build.scratch))
     orders = replace(builder_orders(attempt.build), scratch=scratch, unpack=False, network=network)
     held = stack.enter_context(hold(orders))
     with packed_source(attempt.build.files) as stream:
@@ -196,7 +204,7 @@ def _enter(attempt: Attempt, stack: ExitStack, *, network: bool) -> Held:
 
 def _shell(attempt: Attempt) -> Sequence[str]:
     """A shell with a terminal of its own where there is one: job control wants that."""
-    line = f"cd {PLACE}/{tree_name(attempt.build)} 2>/dev/null || cd {PLACE}; exec bash"
+    line = f"cd {PLACE}/{shlex.quote(tree_name(attempt.build))} 2>/dev/null || cd {PLACE}; exec bash"
     if subprocess.run(["tty", "-s"], check=False).returncode == 0:
         return ["script", "-qec", line, "/dev/null"]
     return ["sh", "-c", line]

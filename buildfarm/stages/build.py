@@ -128,7 +128,6 @@ def _on_layers(
             architecture=context.architecture,
             layers=use.directories,
             scratch=settings.cache / "scratch",
-            key=f"{context.workspace.path}:{context.target}",
             arch_all=arch_all,
             options=(f"parallel={os.cpu_count() or 1}",),
             limits=BuildLimits(timeout_s=context.job.build.timeout_s, silence_s=context.job.build.timeout_s),

@@ -92,6 +92,33 @@ def test_one_that_leaves_processes_behind_leaves_none(here: Here, yard: Yard, tm
     assert report.outcome == "pass"
 
 
+def test_one_that_memory_is_too_small_for_is_built_on_disk(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "roomy", memory_mib=0)
+
+    assert report.outcome == "pass", "whatever it said after there was no room"
+    assert report.disk_bytes > 300 << 20
+
+
+def test_one_that_hides_what_it_made_fails_with_words(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "diverting")
+
+    assert report.outcome == "fail"
+    assert "what it made cannot be taken out: the archive of it is irregular" in report.reason
+
+
+def test_one_for_which_the_disk_has_no_room_is_not_to_blame(here: Here, yard: Yard, tmp_path: Path) -> None:
+    job = replace(yard.job("steady"), limits=replace(TIGHT, memory_mib=64))
+    report = run_build(BuildOrder(job, expected_bytes=1 << 50), tmp_path / "build", here.settings)
+
+    assert report.outcome == "error"
+    assert "the disk is nearly full" in report.reason
+    assert sorted(path.name for path in (tmp_path / "build").iterdir()) == [
+        "build.log.gz",
+        "order.json",
+        "report.json",
+    ]
+
+
 def test_one_whose_dependency_is_gone_waits_for_it(here: Here, yard: Yard, tmp_path: Path) -> None:
     report = build(here, yard, tmp_path, "unmet")
 

@@ -51,6 +51,28 @@ def test_a_shell_opens_in_the_tree_as_the_failing_build_left_it(here: Here, kept
     assert done.stdout.endswith("/build/tree/taptest-1.0\nbuilder\ndebian/check.sh\n"), done.stdout[-500:]
 
 
+def test_two_shells_of_one_environment_are_open_at_once(here: Here, kept: int) -> None:
+    words = [sys.executable, "-m", "buildfarm", "--home", str(here.settings.home), "repro", str(kept), "--unpack"]
+    environment = os.environ | {"BUILDFARM_ROOT": str(here.settings.root)}
+    with subprocess.Popen(
+        words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        first.stdin.write("echo open\n")
+        first.stdin.flush()
+        while first.stdout.readline() != "open\n":
+            pass
+
+        second = cli(here.settings, "repro", str(kept), "--unpack", said="ls debian/check.sh\n")
+
+        first.stdin.write("ls debian/control\n")
+        first.stdin.close()
+        assert "debian/control" in first.stdout.read()
+    assert second.stdout.endswith("debian/check.sh\n")
+    assert not list((here.places.root / "again").iterdir()), "nothing stays"
+
+
 def test_built_again_it_fails_again_though_the_archive_has_moved_on(here: Here, yard: Yard) -> None:
     yard.state("after")
     directory = here.places.build(8)
@@ -84,7 +106,7 @@ def test_a_pack_has_all_that_another_machine_needs(here: Here, kept: int, tmp_pa
 @pytest.mark.parametrize("name", ["../order.json", "debs/x", "source/../../x", "/etc/passwd"])
 def test_a_pack_with_strange_names_is_refused(here: Here, tmp_path: Path, name: str) -> None:
     pack = tmp_path / "bad.tar"
-    with tarfile.open(pack, "w") as file:
+    with tarfile.open(pack, "w", format=tarfile.GNU_FORMAT) as file:
         info = tarfile.TarInfo(name)
         info.size = 2
         file.addfile(info, io.BytesIO(b"{}"))

@@ -24,6 +24,8 @@ Every library libdNN has one file, /usr/share/libdNN/version, that says its vers
     hungry          takes memory without end
     chatty          writes a log without end
     leaving         passes, and leaves processes behind in sessions of their own, that close what they had open
+    roomy           needs more room than a small build gets in memory, and says much after it had not
+    diverting       passes, and what it made is packed to another place
 
 No process is run to make it but gpg: a yard is there in less than a second.
 """
@@ -110,6 +112,8 @@ SOURCES: Mapping[str, Recipe] = {
     "diskful": Recipe("n=0\nwhile head -c 67108864 /dev/zero > fill.$n; do n=$((n+1)); done\nexit 1\n"),
     "hungry": Recipe("exec perl -e 'push @all, \"x\" x 16777216 . $_ while ++$_'\n"),
     "chatty": Recipe("exec yes 'and another thing about the build that nobody will ever read'\n"),
+    "roomy": Recipe("head -c 314572800 /dev/zero > big || { seq 100000; exit 1; }\n"),
+    "diverting": Recipe("ln -s /tmp/elsewhere /build/home/results.tar\n"),
     "leaving": Recipe("for n in 1 2 3; do setsid sleep 1000000 < /dev/null > /dev/null 2>&1 & done\necho done\n"),
 }
 
