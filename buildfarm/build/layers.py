@@ -9,26 +9,26 @@ total size, leaves it alone. What goes into them is decided in buildfarm.build.e
     layers/KEY/layer.json     see ``Layer``; its modification time is when the layer was last used
     layers/KEY/manifest.json  the packages of the root file system that this layer is the top of
     layers/KEY.lock           exclusive while it is made or removed, shared while it is used
-    layers/.making/KEY-*/     not complete; removed by whoever next takes the lock. Its owner's subordinate ids
-                              write there as anybody may, so its name cannot be guessed, and only its owner
-                              lists .making
+    layers/.making/KEY-*/     not complete; removed by whoever next makes that layer, or by garbage collection
+                              a day later. Its owner's subordinate ids write there as anybody may, so its name
+                              cannot be guessed, and only its owner lists .making
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from buildfarm import process
-from buildfarm.build.bootstrap import locked, open_directory
+from buildfarm.build.bootstrap import locked, locked_if_free, open_directory
 from buildfarm.build.namespaces import Orders, enter, remove_owned_tree
 from buildfarm.files import read_json, write_json
 
 MEASURE_TIMEOUT_S = 600
+MAKING_S = 86400.0  # no layer takes so long to make
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,12 @@ def layer_in_use(directory: Path, key: str, make: Callable[[Path], Layer]) -> It
                 remove_owned_tree(place)
                 making = open_directory(directory / ".making", key)
                 try:
-                    layer = make(making)
+                    write_json(making / "layer.json", asdict(make(making)))
+                    making.chmod(0o755)
+                    making.rename(place)
                 except BaseException:
                     remove_owned_tree(making)
                     raise
-                write_json(making / "layer.json", asdict(layer))
-                making.chmod(0o755)
-                making.rename(place)
 
 
 def list_layers(cache: Path) -> list[Layer]:
@@ -99,22 +98,32 @@ def collect_layers(cache: Path, *, max_age_s: float, max_bytes: int, now: float)
 
     A layer in use stays, and so does one below another that stays. Returns what went.
     """
-    for going in layers_directory(cache).glob(".going-*"):  # whoever removed it was killed
-        remove_owned_tree(going)
-    layers = list_layers(cache)
-    known = {layer.key: layer for layer in layers}
-    for path in layers_directory(cache).glob("*/layer.json"):
-        if path.parent.name not in known:  # of an earlier version of the farm: nobody uses it any more
-            _remove(cache, path.parent.name)
-    needed: set[str] = set()
-    total = 0
-    for layer in layers:
-        total += layer.size_bytes
-        if now - last_used_at(cache, layer) <= max_age_s and total <= max_bytes:
-            needed |= {layer.key, *_below(layer, known)}
-    gone = [layer for layer in layers if layer.key not in needed]
-    topmost_first = sorted(gone, key=lambda layer: -len(_below(layer, known)))
-    return [layer for layer in topmost_first if _remove(cache, layer.key)]
+    directory = layers_directory(cache)
+    with locked(directory / ".collecting.lock"):
+        for left in (*directory.glob(".going-*"), *_abandoned(directory, now)):
+            remove_owned_tree(left)
+        used_at = {path.parent.name: path.stat().st_mtime for path in directory.glob("*/layer.json")}
+        layers = [layer for layer in list_layers(cache) if layer.key in used_at]
+        known = {layer.key: layer for layer in layers}
+        for key in used_at.keys() - known:  # of an earlier version of the farm: nobody uses it any more
+            _remove(directory, key)
+        needed: set[str] = set()
+        total = 0
+        for layer in layers:
+            total += layer.size_bytes
+            if now - used_at[layer.key] <= max_age_s and total <= max_bytes:
+                needed |= {layer.key, *_below(layer, known)}
+        gone = [layer for layer in layers if layer.key not in needed]
+        topmost_first = sorted(gone, key=lambda layer: -len(_below(layer, known)))
+        return [layer for layer in topmost_first if _remove(directory, layer.key)]
+
+
+def _abandoned(directory: Path, now: float) -> Iterator[Path]:
+    """What makers that were killed left of layers that nobody has wanted since."""
+    for making in directory.glob(".making/*"):
+        with contextlib.suppress(FileNotFoundError):  # it is done
+            if now - making.stat().st_mtime > MAKING_S:
+                yield making
 
 
 def _below(layer: Layer, known: Mapping[str, Layer]) -> list[str]:
@@ -128,17 +137,15 @@ def _below(layer: Layer, known: Mapping[str, Layer]) -> list[str]:
     return found
 
 
-def _remove(cache: Path, key: str) -> bool:
-    directory = layers_directory(cache)
-    with (directory / f"{key}.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        going = directory / f".going-{key}"
-        (directory / key).rename(going)
-        remove_owned_tree(going)
-    return True
+def _remove(directory: Path, key: str) -> bool:
+    lock = directory / f"{key}.lock"
+    with locked_if_free(lock) as free:
+        if free:
+            going = directory / f".going-{key}"
+            (directory / key).rename(going)
+            remove_owned_tree(going)
+            lock.unlink()
+        return free
 
 
 def measure_layer(making: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import threading
@@ -209,6 +210,47 @@ def test_a_layer_in_use_is_not_collected(tmp_path: Path) -> None:
 
     assert collect_layers(tmp_path, max_age_s=1, max_bytes=0, now=1000)
     assert _keys(tmp_path) == set()
+
+
+def test_what_killed_makers_left_goes_a_day_later(tmp_path: Path) -> None:
+    now = 100 * DAY_S
+    for name, at in (("left", now - 2 * DAY_S), ("young", now - 60)):
+        making = layers_directory(tmp_path) / ".making" / f"{name}-x"
+        (making / "fs").mkdir(parents=True)
+        os.utime(making, (at, at))
+
+    collect_layers(tmp_path, max_age_s=500, max_bytes=100, now=now)
+
+    assert [path.name for path in (layers_directory(tmp_path) / ".making").iterdir()] == ["young-x"]
+
+
+def test_a_lock_that_went_with_its_layer_is_not_held_twice(tmp_path: Path) -> None:
+    _fake_layer(tmp_path, "base", "", 10, 0)
+    lock = layers_directory(tmp_path) / "base.lock"
+    holders: list[int] = []
+    most: list[int] = []
+
+    def hold() -> None:
+        with locked(lock):
+            holders.append(1)
+            most.append(len(holders))
+            time.sleep(0.05)
+            holders.pop()
+
+    with lock.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        waiting = [threading.Thread(target=hold) for _ in range(3)]
+        for thread in waiting:
+            thread.start()
+        lock.unlink()
+        late = threading.Thread(target=hold)
+        late.start()
+    for thread in (*waiting, late):
+        thread.join()
+
+    assert max(most) == 1
+    collect_layers(tmp_path, max_age_s=1, max_bytes=0, now=1000)
+    assert not lock.exists(), "removed layers leave no locks"
 
 
 def test_use_counts_for_age(root: Root, farm_settings: Settings) -> None:
