@@ -193,6 +193,13 @@ def say(log: BinaryIO, line: str) -> None:
     log.flush()
 
 
+def _own_mounts() -> list[str]:
+    """How root has mmdebstrap's mounts end with it: when it is killed they would stay on the host, in the way of
+    whoever next uses the directory. An ordinary user's are in a namespace anyway."""
+    words = ["unshare", "--mount"]
+    return words if os.getuid() == 0 and process.run([*words, "true"], timeout_s=30).ok else []
+
+
 def _mmdebstrap(order: Bootstrap, tarball: Path, listing: Path) -> list[str]:
     carried = [f"--aptopt={line}" for line in order.sources.settings]
     keys = [f"upload {shlex.quote(str(path))} {shlex.quote(str(path))}" for path in order.sources.keyrings]
@@ -201,6 +208,7 @@ def _mmdebstrap(order: Bootstrap, tarball: Path, listing: Path) -> list[str]:
     fetch = f"download /packages.txt {shlex.quote(str(listing))}"
     hooks = (*keyrings, *keys, *order.hooks, show, fetch, 'rm "$1/packages.txt"')
     return [
+        *_own_mounts(),
         "mmdebstrap",
         f"--variant={order.variant}",
         "--format=tar",
