@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildfarm.build.apt_proxy import host_proxies
 from buildfarm.errors import FarmTrouble
-from buildfarm.files import sha256_of
 from ppa_tools.apt.fetching import Fetcher
 from ppa_tools.archives.door import DoorError, NotThere
 
@@ -55,7 +55,7 @@ class DebStore:
 
     def __init__(self, directory: Path, fetcher: Fetcher | None = None, others: Sequence[DebStore] = ()) -> None:
         self.directory = directory
-        self._fetcher = fetcher or Fetcher(directory)
+        self._fetcher = fetcher or Fetcher(directory, host_proxies())
         self._others = others
 
     def path(self, sha256: str) -> Path:
@@ -87,12 +87,22 @@ class DebStore:
                     path.unlink()
         return freed
 
+    def forget_unused(self, now: float) -> None:
+        """Remove what nobody has asked for in a month before ``now`` (epoch seconds)."""
+        self._fetcher.forget_unused(now)
+
     def _have(self, deb: Deb) -> bool:
-        if self.path(deb.sha256).exists():
-            return True
+        if not deb.sha256:
+            return False
+        path = self.path(deb.sha256)
+        with contextlib.suppress(FileNotFoundError):
+            if deb.size_bytes in (0, path.stat().st_size):
+                os.utime(path)
+                return True
+            path.unlink()  # the machine went down as it was written
         for other in self._others:
-            if deb.sha256 and other.path(deb.sha256).exists():
-                link_or_copy(other.path(deb.sha256), self.path(deb.sha256))
+            if other._have(deb):
+                link_or_copy(other.path(deb.sha256), path)
                 return True
         return False
 
@@ -128,12 +138,6 @@ def link_or_copy(source: Path, target: Path) -> None:
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.copyfile(source, beside)
         beside.replace(target)
-
-
-def is_whole(store: DebStore, deb: Deb) -> bool:
-    """Whether the store's file is there and has the content that its name says."""
-    path = store.path(deb.sha256)
-    return path.is_file() and sha256_of(path) == deb.sha256
 
 
 def parse_uris(text: str) -> tuple[Deb, ...]:

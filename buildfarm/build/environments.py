@@ -251,10 +251,16 @@ def _installed(
 
     place = stack.enter_context(layer_in_use(layers_directory(cache), key, make))
     made = LayerUse(key, (place / "fs", *below.directories), read_manifest(place / "manifest.json"))
-    file = _stack_file(made.manifest.id, cache)
-    if not file.exists():
-        write_json(file, [directory.parent.name for directory in made.directories])
+    _record_stack(made, cache)
     return made
+
+
+def _record_stack(made: LayerUse, cache: Path) -> None:
+    file = _stack_file(made.manifest.id, cache)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        if all((layers_directory(cache) / key).is_dir() for key in read_json(file)):
+            return
+    write_json(file, [directory.parent.name for directory in made.directories])
 
 
 def _make_root_layer(root: Root, key: str, making: Path, log: BinaryIO) -> Layer:

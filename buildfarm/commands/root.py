@@ -7,7 +7,8 @@ import sys
 import time
 
 from buildfarm.build.bootstrap import native_architecture
-from buildfarm.build.layers import collect_layers, last_used_at, list_layers
+from buildfarm.build.collecting import collect_environments
+from buildfarm.build.layers import last_used_at, list_layers
 from buildfarm.build.roots import (
     DAY_S,
     MAX_AGE_S,
@@ -73,7 +74,9 @@ def _collect(args: argparse.Namespace, settings: Settings) -> int:
     if args.days < 0 or args.gigabytes < 0:
         raise UsageError("--days and --gigabytes are zero or more")
     now, age_s = time.time(), args.days * DAY_S
-    layers = collect_layers(settings.cache, max_age_s=age_s, max_bytes=int(args.gigabytes * (1 << 30)), now=now)
+    layers = collect_environments(
+        settings.cache, max_age_s=age_s, max_bytes=int(args.gigabytes * (1 << 30)), now=now
+    )
     roots = collect_roots(settings.cache, max_age_s=age_s, now=now)
     freed = sum(layer.size_bytes for layer in layers) + sum(root.size_bytes for root in roots)
     print(f"removed {len(roots)} roots and {len(layers)} layers, {freed / 1e6:.0f} MB")

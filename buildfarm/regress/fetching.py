@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from buildfarm.build.apt_proxy import host_proxies
 from buildfarm.build.apt_sources import parse_deb822
 from buildfarm.errors import FarmTrouble, PackageFault
-from buildfarm.regress.apt_proxy import host_proxies
 from buildfarm.regress.model import RebuildJob, SourceFile
 from buildfarm.regress.source_index import FILE_NAME
 from ppa_tools import openpgp

@@ -20,7 +20,7 @@ from buildfarm.build.environments import LayerUse, use_exactly, use_layers
 from buildfarm.build.logs import Judgement, find_cause, read_build_log
 from buildfarm.build.package_lists import ExtraArchive, UnmetDependencies
 from buildfarm.build.roots import Root, get_root, require_native, spec_for
-from buildfarm.errors import FarmError, PackageFault
+from buildfarm.errors import FarmError, FarmTrouble, PackageFault
 from buildfarm.files import empty_directory, read_json, write_json
 from buildfarm.regress.fetching import fetch_source
 from buildfarm.regress.model import BuildReport
@@ -76,7 +76,7 @@ def _reported(order: BuildOrder, directory: Path, settings: Settings, log: Binar
         with tried(order, directory, settings, log) as attempt:
             prepared_s = time.monotonic() - began
             end = build_on_layers(replace(attempt.build, prepared_s=prepared_s), directory, log)
-            environment = attempt.places.keep(attempt.use.manifest)
+            environment, unkept = _kept(attempt)
         report = report_of(directory / LOG, end)
         return replace(
             report,
@@ -85,7 +85,7 @@ def _reported(order: BuildOrder, directory: Path, settings: Settings, log: Binar
             build_s=round(end.build_s, 3),
             disk_bytes=end.disk_bytes,
             artifacts=tuple(path.name for path in end.artifacts),
-            assumed=(*report.assumed, *attempt.notes),
+            assumed=(*report.assumed, *attempt.notes, *unkept),
         )
     except FarmError as error:
         outcome = _outcome_of(error)
@@ -93,6 +93,15 @@ def _reported(order: BuildOrder, directory: Path, settings: Settings, log: Binar
         return _report_without_build(outcome, error, directory / LOG)
     except OSError as error:
         return BuildReport("error", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+
+
+def _kept(attempt: Attempt) -> tuple[str, tuple[str, ...]]:
+    """Keep a build's environment; returns its id, and what of it could not be kept: no reason to build again."""
+    manifest = attempt.use.manifest
+    try:
+        return attempt.places.keep(manifest), ()
+    except FarmTrouble as trouble:
+        return manifest.id, (f"not all packages of its environment are kept: {trouble.brief}",)
 
 
 def _outcome_of(error: FarmError) -> Literal["dependency-wait", "fail", "error"]:

@@ -61,12 +61,16 @@ class Places:
             raise FarmTrouble(f"the record of an environment is damaged: {error}") from error
 
     def keep(self, manifest: Manifest) -> str:
-        """Keep an environment, its packages' files with it; returns its id. Raises FarmTrouble."""
+        """Keep an environment, its packages' files with it; returns its id.
+
+        Raises FarmTrouble when a file cannot be had; the environment is on record all the same.
+        """
         path = self.manifest_path(manifest.id)
-        if not path.is_file():
-            self.store.fetch(one.deb for one in manifest.packages if one.sha256)
-            manifest.write(path)
-        path.touch()  # what is young is left when old environments are removed
+        if path.is_file():
+            path.touch()  # what is young is left when old environments are removed
+        else:
+            manifest.write(path)  # before its files: what no environment needs may be removed at any time
+        self.store.fetch(one.deb for one in manifest.packages if one.sha256)
         return manifest.id
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from buildfarm.build.apt_proxy import proxies_of
 from buildfarm.build.apt_sources import AptSources, HostApt, parse_deb822
 from buildfarm.embedded_archive import opened_archive
 from buildfarm.errors import FarmTrouble, UsageError
-from buildfarm.regress.apt_proxy import proxies_of
 from buildfarm.regress.model import ExtraSources, SourceFile
 from buildfarm.settings import Settings
 from ppa_tools.address import Address

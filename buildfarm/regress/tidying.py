@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from buildfarm.build.layers import collect_layers
+from buildfarm.build.collecting import collect_environments
 from buildfarm.build.manifest import Manifest, read_manifest
 from buildfarm.build.namespaces import remove_owned_tree
 from buildfarm.errors import FarmError
@@ -34,7 +34,7 @@ def tidy(settings: Settings, nights: Nights, now: float) -> tuple[int, ...]:
     if not nights.submitted("farm") and not nights.submitted("here"):
         _remove_environments(places, nights.environments_in_use(keep), now)
     _remove_asked(places.asked_of_launchpad, now)
-    collect_layers(
+    collect_environments(
         settings.cache,
         max_age_s=LAYERS_UNUSED_S,
         max_bytes=settings.regression.cache_gib << 30,

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buildfarm.build.apt_proxy import proxies_of
 from buildfarm.build.apt_sources import AptSources, HostApt
 from buildfarm.build.limits import BuildLimits
 from buildfarm.errors import FarmTrouble, UsageError
-from buildfarm.regress.apt_proxy import proxies_of
 from buildfarm.regress.model import ExtraSources, RebuildJob
 from buildfarm.regress.package_set import PackageSet
 from buildfarm.regress.sets import ad_hoc_set

@@ -1,0 +1,25 @@
+"""What is kept of environments no longer than somebody uses it: layers, what was downloaded, what was resolved."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from buildfarm.build.environments import deb_cache
+from buildfarm.build.layers import Layer, collect_layers
+
+NOTES = ("resolved", "environments")  # found out again in seconds
+
+
+def collect_environments(cache: Path, *, max_age_s: float, max_bytes: int, now: float) -> list[Layer]:
+    """Remove layers as ``collect_layers`` does, and what else was found out or downloaded for them and is as old.
+
+    Returns the layers that went. ``now`` is in seconds since the epoch.
+    """
+    for directory in NOTES:
+        for note in (cache / directory).glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if now - note.stat().st_mtime > max_age_s:
+                    note.unlink()
+    deb_cache(cache).forget_unused(now)
+    return collect_layers(cache, max_age_s=max_age_s, max_bytes=max_bytes, now=now)
