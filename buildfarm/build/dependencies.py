@@ -96,6 +96,8 @@ def read_relations(dsc: Path, *, arch_all: bool) -> tuple[str, ...]:
         for part in parts
         for relation in parse_relations(fields.get(f"build-conflicts{part}", ""), f"{dsc.name}: Build-Conflicts")
     ]
+    if sum(map(len, (*wanted, *unwanted))) > CONTROL_LIMIT_BYTES:  # more than apt can be told
+        raise PackageFault(f"{dsc.name}: its Build-Depends are longer than {CONTROL_LIMIT_BYTES >> 20} MiB")
     return (*wanted, *unwanted)
 
 

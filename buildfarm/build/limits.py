@@ -18,6 +18,7 @@ MEMORY_PARTS = (4, 5)  # of the memory that is available, a build may take
 DISK_LOOK_EACH_S = 5.0
 FILES_LIMIT = 4_000_000
 LOOK_SHARE = 20  # looking takes at most one part in so many of the time
+DISK_LOOK_AT_LEAST_S = 60.0  # but a disk that is nearly full is looked at as often as this
 MEASURE_TIMEOUT_S = 300
 
 
@@ -69,10 +70,10 @@ class LimitWatch:
         began = self._clock()
         if began < self._next_look:
             return ""
-        why = self._look_at_memory(pid) or self._look_at_disk()
+        why = self._look_at_memory(pid)
         ended = self._clock()
         self._next_look = ended + (ended - began) * LOOK_SHARE
-        return why
+        return why or self._look_at_disk()
 
     def _look_at_memory(self, pid: int) -> str:
         held = sum(private_bytes(one) for one in descendants(pid))
@@ -93,7 +94,8 @@ class LimitWatch:
             return ""
         began = self._clock()
         used, files = measure_tree(self._scratch)
-        self._next_disk_look = self._clock() + DISK_LOOK_EACH_S + (self._clock() - began) * LOOK_SHARE
+        wait_s = min((self._clock() - began) * LOOK_SHARE, DISK_LOOK_AT_LEAST_S)
+        self._next_disk_look = self._clock() + DISK_LOOK_EACH_S + wait_s
         self.peak_disk_bytes = used
         if used > self.disk_bytes:
             return f"its files take {used >> 20} MiB of disk, the limit is {self.disk_bytes >> 20} MiB"

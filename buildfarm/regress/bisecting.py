@@ -6,9 +6,10 @@ probe-N/        each build's own directory: order, report, log
 
 from __future__ import annotations
 
+import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -76,12 +77,11 @@ def _search(
         _tell(watcher, f"  {suspect_text(one)}")
 
     def probe(earlier: Earlier) -> Result:
-        number = len(tuple(read_probes(directory / PROBES))) + 1
+        number = len(_lines(directory / PROBES)) + 1  # one cut off counts: its directory is another mix's
         began = time.monotonic()
         result = _probe(order, culprit, mixing, earlier, directory / f"probe-{number}", settings, watcher)
         duration_s = time.monotonic() - began
-        with (directory / PROBES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"earlier": sorted(earlier), "result": result, "duration_s": duration_s}) + "\n")
+        record_probe(directory / PROBES, {"earlier": sorted(earlier), "result": result, "duration_s": duration_s})
         _tell(watcher, f"build {number}, with {_words(earlier, len(mixing.suspects))} taken back: {result}")
         return result
 
@@ -130,16 +130,27 @@ def _drop_products(directory: Path, report: BuildReport) -> None:
 
 def read_probes(path: Path) -> Iterator[Probed]:
     """The builds of a search so far; a line that a kill cut off is none."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return
-    for line in lines:
+    for line in _lines(path):
         try:
             data = json.loads(line)
             yield Probed(frozenset(data["earlier"]), data["result"], float(data["duration_s"]))
         except (ValueError, KeyError, TypeError):
             continue
+
+
+def record_probe(path: Path, probed: Mapping[str, object]) -> None:
+    """Add a build of a search; a line that was cut off before stays alone."""
+    with path.open("a+b") as file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - 1))
+        cut_off = file.read() not in (b"", b"\n")
+        file.write(b"\n" * cut_off + json.dumps(probed).encode() + b"\n")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _words(earlier: Earlier, of: int) -> str:

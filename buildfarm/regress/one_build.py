@@ -39,13 +39,21 @@ ORDER, REPORT, LOG = "order.json", "report.json", "build.log"
 def run_build(
     order: BuildOrder, directory: Path, settings: Settings, watcher: BinaryIO | None = None
 ) -> BuildReport:
-    """Do a build in ``directory`` and return its report, which also stands there; never raises FarmError.
+    """Do a build in ``directory`` and return its report, which also stands there unless the disk fails; never
+    raises FarmError.
 
     ``watcher`` gets the log as it grows. What is left in the directory: the order, the report, the log packed, and
     where it passed what dpkg says of it (.buildinfo, .changes) beside the packages.
     """
     if (kept := read_report(directory)) is not None:
         return kept
+    try:
+        return _run(order, directory, settings, watcher)
+    except OSError as error:
+        return BuildReport("error", f"{error.strerror or error}: {error.filename or directory}")
+
+
+def _run(order: BuildOrder, directory: Path, settings: Settings, watcher: BinaryIO | None) -> BuildReport:
     empty_directory(directory)
     write_json(directory / ORDER, order.to_json())
     began = time.monotonic()
@@ -92,7 +100,7 @@ def _reported(order: BuildOrder, directory: Path, settings: Settings, log: Binar
         _without_build(order, outcome, error, log)
         return _report_without_build(outcome, error, directory / LOG)
     except OSError as error:
-        return BuildReport("error", f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+        return BuildReport("error", f"{error.strerror or error}: {error.filename or directory}")
 
 
 def _kept(attempt: Attempt) -> tuple[str, tuple[str, ...]]:

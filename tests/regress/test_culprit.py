@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from buildfarm.regress.bisecting import read_probes, record_probe
 from buildfarm.regress.culprit import Case, builds_for_one, builds_for_two, find_culprit, next_build
 from buildfarm.regress.mixing import Rule, Ties
 from buildfarm.regress.model import Culprit, Suspect
@@ -353,3 +355,14 @@ def test_results_without_any_order_still_end_with_what_was_shown(count, dice):
     assert not breaks(world.all - found)  # taken back, it passes
     assert not culprit.confirmed or breaks(found)
     assert culprit.confirmed or "depends on what else changed" in culprit.words
+
+
+def test_a_record_cut_off_costs_itself_and_no_other(tmp_path: Path) -> None:
+    probes = tmp_path / "probes.jsonl"
+    record_probe(probes, {"earlier": ["liba"], "result": "pass", "duration_s": 1.0})
+    record_probe(probes, {"earlier": ["libb"], "result": "fail", "duration_s": 1.0})
+    probes.write_bytes(probes.read_bytes()[:-7])
+
+    record_probe(probes, {"earlier": ["libc"], "result": "pass", "duration_s": 1.0})
+
+    assert [sorted(one.earlier) for one in read_probes(probes)] == [["liba"], ["libc"]]
