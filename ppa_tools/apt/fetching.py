@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 import threading
 import time
@@ -158,7 +159,7 @@ class Fetcher:
                 self._count(received_bytes=received)
                 return answer.headers
         except requests.RequestException as error:
-            raise Unreachable(f"{url} cannot be read: {error}", resolution=resolution) from error
+            raise Unreachable(f"{url} cannot be read: {_in_short(error)}", resolution=resolution) from error
 
     def _session(self) -> requests.Session:
         import requests
@@ -184,3 +185,9 @@ def _write(path: Path, data: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
         file.write(data)
     Path(file.name).replace(path)
+
+
+def _in_short(error: requests.RequestException) -> str:
+    """What went wrong, without the names of the libraries that it went through."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return re.sub(r"^(?:HTTPS?Connection(?:Pool)?\([^)]*\)|<[^>]*>): ", "", str(reason or error))

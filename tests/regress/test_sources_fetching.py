@@ -118,6 +118,8 @@ def test_a_mirror_that_gives_other_bytes_or_too_many_is_the_farms_trouble(pool: 
     with pytest.raises(FarmTrouble, match="cannot be read") as caught:
         fetch_source(job, tmp_path / "build", tmp_path / "other-cache")
     assert str(job.subject) in str(caught.value)
+    assert "Connection refused" in str(caught.value)
+    assert "HTTPConnection" not in str(caught.value), "said in short"
 
 
 def test_files_of_this_disk_are_checked_too(pool: Pool, tmp_path: Path) -> None:
