@@ -8,7 +8,7 @@ from pathlib import Path
 from buildfarm.build.environments import deb_cache
 from buildfarm.build.layers import Layer, collect_layers
 
-NOTES = ("resolved", "environments")  # found out again in seconds
+NOTES = ("resolved", "environments", "lists")  # found out again in seconds
 
 
 def collect_environments(cache: Path, *, max_age_s: float, max_bytes: int, now: float) -> list[Layer]:
@@ -19,7 +19,7 @@ def collect_environments(cache: Path, *, max_age_s: float, max_bytes: int, now: 
     for directory in NOTES:
         for note in (cache / directory).glob("*"):
             with contextlib.suppress(FileNotFoundError):
-                if now - note.stat().st_mtime > max_age_s:
+                if note.suffix != ".lock" and now - note.stat().st_mtime > max_age_s:
                     note.unlink()
     deb_cache(cache).forget_unused(now)
     return collect_layers(cache, max_age_s=max_age_s, max_bytes=max_bytes, now=now)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm.build.manifest import read_manifest
+from buildfarm.build.namespaces import remove_owned_tree
 from buildfarm.errors import UsageError
 from buildfarm.regress.one_build import read_report, run_build
 from buildfarm.regress.orders import BuildOrder
@@ -101,6 +102,7 @@ def test_a_pack_has_all_that_another_machine_needs(here: Here, kept: int, tmp_pa
     assert there is not None
     assert (report.outcome, report.environment) == ("fail", there.environment)
     assert read_manifest(here.places.manifest_path(report.environment)).packages
+    remove_owned_tree(elsewhere.cache / "layers")  # pytest could not: they belong to subordinate ids
 
 
 @pytest.mark.parametrize("name", ["../order.json", "debs/x", "source/../../x", "/etc/passwd"])
