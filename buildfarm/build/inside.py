@@ -139,7 +139,9 @@ def mount_scratch(orders: Orders) -> None:
     """All that the command may write is one place: a tmpfs, with a size limit, or a directory that is watched."""
     root = NEW_ROOT
     if orders["scratch"]:
-        mount(orders["scratch"], root + "/build", "none", MS_BIND)
+        place = orders["scratch"] + "/build"
+        os.mkdir(place, 0o755)  # root's here, as the tmpfs is: the directory itself is open to all
+        mount(place, root + "/build", "none", MS_BIND)
         mount("none", root + "/build", "none", MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV)
     else:
         data = f"mode=0755,size={orders['scratch_bytes']},nr_inodes={orders['scratch_inodes']}"

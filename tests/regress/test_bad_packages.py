@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,12 +63,11 @@ def test_one_that_forks_without_end_is_bounded(here: Here, yard: Yard, tmp_path:
 def test_one_that_fills_the_disk_is_stopped(here: Here, yard: Yard, tmp_path: Path, *, in_memory: bool) -> None:
     # What it is expected to write decides where: too much for memory goes to disk.
     job = replace(yard.job("diskful"), limits=replace(TIGHT, memory_mib=0 if in_memory else 64))
-    free = os.statvfs(here.settings.cache).f_bavail
     report = run_build(BuildOrder(job), tmp_path / "build", here.settings)
 
     assert report.outcome == "fail"
     assert "disk" in report.reason or "No space left" in "\n".join(report.first_error), report
-    assert free - os.statvfs(here.settings.cache).f_bavail < (1 << 30) // 4096, "the room is free again"
+    assert not list((here.settings.cache / "scratch").glob("*")), "the room is free again"
 
 
 def test_one_that_eats_the_memory_is_stopped(here: Here, yard: Yard, tmp_path: Path) -> None:
@@ -104,6 +102,16 @@ def test_one_that_hides_what_it_made_fails_with_words(here: Here, yard: Yard, tm
 
     assert report.outcome == "fail"
     assert "what it made cannot be taken out: the archive of it is irregular" in report.reason
+
+
+@pytest.mark.parametrize("memory_mib", [0, 64])
+def test_one_finds_the_same_walls_in_memory_and_on_disk(
+    here: Here, yard: Yard, tmp_path: Path, memory_mib: int
+) -> None:
+    report = build(here, yard, tmp_path, "straying", memory_mib=memory_mib)
+
+    assert report.outcome == "fail"
+    assert "cannot touch '/build/astray': Permission denied" in "\n".join(report.first_error)
 
 
 def test_one_for_which_the_disk_has_no_room_is_not_to_blame(here: Here, yard: Yard, tmp_path: Path) -> None:

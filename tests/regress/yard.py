@@ -25,6 +25,7 @@ Every library libdNN has one file, /usr/share/libdNN/version, that says its vers
     chatty          writes a log without end
     leaving         passes, and leaves processes behind in sessions of their own, that close what they had open
     roomy           needs more room than a small build gets in memory, and says much after it had not
+    straying        writes beside its tree
     diverting       passes, and what it made is packed to another place
 
 No process is run to make it but gpg: a yard is there in less than a second.
@@ -114,6 +115,7 @@ SOURCES: Mapping[str, Recipe] = {
     "chatty": Recipe("exec yes 'and another thing about the build that nobody will ever read'\n"),
     "roomy": Recipe("head -c 314572800 /dev/zero > big || { seq 100000; exit 1; }\n"),
     "diverting": Recipe("ln -s /tmp/elsewhere /build/home/results.tar\n"),
+    "straying": Recipe("touch /build/astray\n"),
     "leaving": Recipe("for n in 1 2 3; do setsid sleep 1000000 < /dev/null > /dev/null 2>&1 & done\necho done\n"),
 }
 
