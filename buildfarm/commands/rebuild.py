@@ -36,7 +36,7 @@ def arrange(words: Sequence[str]) -> list[str]:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the arguments; every action says by ``act`` which function does it."""
     parser.usage = "buildfarm rebuild SET|PACKAGE... [options]\n       buildfarm rebuild ACTION ..."
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog="buildfarm rebuild")
     _configure_now(actions.add_parser("now", help="rebuild a set or packages now (the word may be left out)"))
     report = actions.add_parser("report", help="what rebuilds came to")
     report.add_argument(

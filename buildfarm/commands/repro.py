@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--build", action="store_true", help="build again, and no shell")
     how.add_argument("--unpack", action="store_true", help="a shell beside the unpacked source, nothing built")
     how.add_argument("--pack", type=Path, metavar="FILE", help="write all it takes into FILE, for another machine")
-    parser.add_argument("--network", action="store_true", help="with the network, which builds do not have")
+    parser.add_argument(
+        "--network", action="store_true", help="a shell with the network, which builds do not have"
+    )
     parser.epilog = (
         "Without --build: the source is built until it ends, and a shell opens in the tree as it was left. "
         "Exit status: the shell's; with --build 0 it passes, 1 it fails, 3 trouble of the farm, "
@@ -34,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from buildfarm.process import adopt_descendants, kill_descendants
     from buildfarm.regress.reproducing import find_kept, open_shell, read_pack, write_pack
 
+    if args.network and (args.build or args.pack is not None):
+        raise UsageError("--network is for a shell: builds have none", resolution="Leave it out, or open a shell.")
     settings = load_settings()
     number = args.run.removeprefix("#")
     if number.isdecimal() and len(number) < 12:

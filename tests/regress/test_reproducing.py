@@ -117,6 +117,13 @@ def test_a_pack_with_strange_names_is_refused(here: Here, tmp_path: Path, name: 
         read_pack(pack, here.settings)
 
 
+def test_a_build_is_never_given_the_network(here: Here) -> None:
+    done = cli(here.settings, "repro", "1", "--build", "--network")
+
+    assert done.returncode == 2
+    assert "--network is for a shell" in done.stderr
+
+
 def test_a_number_that_is_not_kept_says_where_to_look(here: Here) -> None:
     done = cli(here.settings, "repro", "999")
 
