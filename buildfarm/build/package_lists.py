@@ -128,26 +128,24 @@ def open_lists(
     state = _state_file(base_key, extra, cache)
     directory = layers_directory(cache)
     notes: tuple[str, ...] = ()
-    with locked(state.with_suffix(".lock")):
-        known = _read_state(state, directory)
-        began = time.time()
-        if known is None or known["checked_at"] < (newer_than or began - MAX_AGE_S):
-            try:
-                key = _update(base, base_key, root, extra, known["key"] if known else "", directory, log)
-                write_json(state, {"key": key, "checked_at": began})
-                known = {"key": key}
-            except FarmTrouble as trouble:
-                if newer_than or known is None or time.time() - known["checked_at"] > STALE_AFTER_S:
-                    raise
-                hours = (time.time() - known["checked_at"]) / 3600
-                notes = (f"the archives' indexes are {hours:.0f} hours old: {trouble.brief}",)
-        key = known["key"]
-        in_use = layer_in_use(directory, key, _refuse_to_make)
-        place = in_use.__enter__()  # before the lock goes, so that nobody collects it
-    try:
+    with contextlib.ExitStack() as in_use:
+        with locked(state.with_suffix(".lock")):
+            known = _read_state(state, directory)
+            began = time.time()
+            if known is None or known["checked_at"] < (newer_than or began - MAX_AGE_S):
+                try:
+                    key = _update(base, base_key, root, extra, known["key"] if known else "", directory, log)
+                    write_json(state, {"key": key, "checked_at": began})
+                    known = {"key": key}
+                except FarmTrouble as trouble:
+                    if newer_than or known is None or time.time() - known["checked_at"] > STALE_AFTER_S:
+                        raise
+                    hours = (time.time() - known["checked_at"]) / 3600
+                    notes = (f"the archives' indexes are {hours:.0f} hours old: {trouble.brief}",)
+            key = known["key"]
+            # Before the lock goes, so that nobody collects it.
+            place = in_use.enter_context(layer_in_use(directory, key, _refuse_to_make))
         yield PackageLists(key, place, root.series, cache / "resolved", notes)
-    finally:
-        in_use.__exit__(None, None, None)
 
 
 def refresh_lists(base_key: str, extra: Sequence[ExtraArchive], cache: Path) -> None:

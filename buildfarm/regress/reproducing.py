@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shlex
 import socket
-import subprocess
 import tarfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -44,7 +44,6 @@ from buildfarm.settings import Settings
 MEMBER = re.compile(r"order\.json|manifest\.json|debs/[0-9a-f]{64}|source/[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 JSON_LIMIT_BYTES = 64 << 20
 MEMBERS_LIMIT = 20_000
-COMMAND_TIMEOUT_S = 10 * 365 * 86400.0  # a person may take his time
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ def _enter(attempt: Attempt, stack: ExitStack, *, network: bool) -> Held:
 def _shell(attempt: Attempt) -> Sequence[str]:
     """A shell with a terminal of its own where there is one: job control wants that."""
     line = f"cd {PLACE}/{shlex.quote(tree_name(attempt.build))} 2>/dev/null || cd {PLACE}; exec bash"
-    if subprocess.run(["tty", "-s"], check=False).returncode == 0:
+    if os.isatty(0):
         return ["script", "-qec", line, "/dev/null"]
     return ["sh", "-c", line]
 
