@@ -214,6 +214,8 @@ def test_a_build_killed_with_its_farm_leaves_nothing_to_the_next(each: Bench) ->
     (each.tree / "debian/rules").write_text(rules("echo waiting; sleep 2346"))
     each.workspace.write_job(each.job)
     each.samples.make_source_package(each.tree, each.workspace.directory("source", each.series))
+    backend = each.settings.build.backend
+    (each.settings.home / "farm.toml").write_text(f'[build]\nbackend = "{backend}"\n')
     words = [sys.executable, "-m", "buildfarm", "--home", str(each.settings.home), "stage", "build"]
     words += ["--workspace", str(each.workspace.path), "--series", each.series]
     words += ["--architecture", each.architecture]
@@ -222,7 +224,7 @@ def test_a_build_killed_with_its_farm_leaves_nothing_to_the_next(each: Bench) ->
         while not _running("sleep 2346") and time.monotonic() < deadline:
             time.sleep(0.2)
         farm.send_signal(signal.SIGKILL)
-    if each.settings.build.backend == "sbuild":
+    if backend == "sbuild":
         assert leftovers(each)
     for pid in _running("sleep 2346"):
         with contextlib.suppress(ProcessLookupError):  # on layers the kernel ends it with its farm
