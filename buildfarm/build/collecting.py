@@ -23,5 +23,5 @@ def collect_environments(cache: Path, *, max_age_s: float, max_bytes: int, now: 
             with contextlib.suppress(FileNotFoundError):
                 if note.suffix != ".lock" and now - note.stat().st_mtime > old_s:
                     note.unlink()
-    deb_cache(cache).forget_unused(now)
+    deb_cache(cache).forget_unused(now - old_s)
     return collect_layers(cache, max_age_s=max_age_s, max_bytes=max_bytes, now=now)

@@ -87,9 +87,12 @@ class DebStore:
                     path.unlink()
         return freed
 
-    def forget_unused(self, now: float) -> None:
-        """Remove what nobody has asked for in a month before ``now`` (epoch seconds)."""
-        self._fetcher.forget_unused(now)
+    def forget_unused(self, before: float) -> None:
+        """Remove what nobody has asked for since ``before`` (epoch seconds), and what killed downloads left."""
+        for path in (*self.directory.glob("by-hash/*"), *self.directory.glob(".new-*")):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
     def _have(self, deb: Deb) -> bool:
         if not deb.sha256:

@@ -265,7 +265,7 @@ def _record_stack(made: LayerUse, cache: Path) -> None:
 
 def _make_root_layer(root: Root, key: str, making: Path, log: BinaryIO) -> Layer:
     say(log, f"unpacking the root of {root.series} for {root.architecture}")
-    with root.tarball.open("rb") as tarball:
+    with _opened(root) as tarball:
         run_as_owner(
             ["sh", "-euc", "mkdir fs; exec tar --extract --directory fs --exclude='./dev/*'"],
             making,
@@ -279,6 +279,15 @@ def _make_root_layer(root: Root, key: str, making: Path, log: BinaryIO) -> Layer
         say(log, f"where the root's own packages came from cannot be told: {error_lines(told.finished.text)}")
     _write_manifest(root, layers, parse_uris(told.finished.text), making)
     return Layer(key, "", (), root.series, root.architecture, time.time(), root.size_bytes)
+
+
+def _opened(root: Root) -> BinaryIO:
+    try:
+        return root.tarball.open("rb")
+    except FileNotFoundError as error:
+        raise FarmTrouble(
+            f"the root of {root.series} was removed as it was wanted", resolution="It is tried again."
+        ) from error
 
 
 def _make_installed_layer(

@@ -42,14 +42,18 @@ def test_a_file_that_a_crash_cut_off_is_had_anew(tmp_path: Path) -> None:
         cut.fetch([DEB])
 
 
-def test_what_nobody_asked_for_in_a_month_goes(tmp_path: Path) -> None:
+def test_what_nobody_asked_for_in_long_goes(tmp_path: Path) -> None:
     cache = deb_cache(tmp_path)
     path = put(cache)
-    os.utime(path, (0, 0))
+    left = cache.directory / ".new-of-a-killed-download"
+    left.touch()
+    for one in (path, left):
+        os.utime(one, (0, 0))
     cache.fetch([DEB])
 
     collect_environments(tmp_path, max_age_s=60, max_bytes=0, now=time.time())
     assert path.exists(), "asked for a moment ago"
+    assert not left.exists()
 
     collect_environments(tmp_path, max_age_s=60, max_bytes=0, now=time.time() + MONTH_S)
     assert not path.exists()
