@@ -26,9 +26,7 @@ def texts(root: Path) -> dict[str, str]:
 
 
 def test_nothing_is_left_unfinished(texts: dict[str, str]) -> None:
-    ours = {
-        name: text for name, text in texts.items() if not name.startswith("tests/build/data/")
-    }
+    ours = {name: text for name, text in texts.items() if not name.startswith("tests/build/data/")}
     assert {name: found[0] for name, text in ours.items() if (found := UNFINISHED.search(text))} == {}
 
 
