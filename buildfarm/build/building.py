@@ -44,7 +44,7 @@ LAST_LINES = 15
 OPEN_FILES = 16384
 # A tree is guessed to grow to so many times its source packages' size; more than this share of the memory that is
 # available it never gets.
-GROWTH, SMALLEST_BYTES, MEMORY_SHARE = 40, 256 << 20, 3
+GROWTH, SMALLEST_BYTES, MEMORY_SHARE = 100, 256 << 20, 3
 UNPACK_FAILED = 121
 NO_ROOM = b"No space left on device"
 BOX_WIDTH = 76
