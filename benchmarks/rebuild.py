@@ -8,9 +8,10 @@ Three things are measured, ours cold (no layer, no package downloaded) and warm 
     large   packages whose own build dominates
     wide    a trivial package with 50 build-dependencies: from start to verdict
 
-Ours is a whole night, `buildfarm rebuild` on this machine: sources read from the signed index and fetched, each
-build a process of its own, log read, environment kept, verdict on record. sbuild's loop is given the .dsc files
-and the same root as a tarball, which it unpacks in memory, with all extras (lintian, space check, cleaning) off.
+Ours is a whole night, `buildfarm rebuild` on this machine, one package after another; small packages also with
+`--jobs`, as many at once as there are processors. Sources are read from the signed index and fetched, each build
+a process of its own, log read, environment kept, verdict on record. sbuild's loop is given the .dsc files and
+the same root as a tarball, which it unpacks in memory, with all extras (lintian, space check, cleaning) off.
 Roots, indexes' first reading and sources are had before the clock starts. docs/explanation/performance.md has
 the figures.
 """
@@ -129,10 +130,15 @@ def compare(part: str, jobs: Sequence[RebuildJob], settings: Settings, root: Roo
     for job in jobs:  # sources are had by both beforehand
         fetch_source(job, settings.home / "sources" / job.package, source_cache(settings))
     forget_layers(settings)
+    at_once = (os.cpu_count() or 1) if part == "small" else 1
     cold = ours(part, jobs, settings, "cold")
     theirs = sbuild_loop(jobs, settings, root)
     warm = ours(part, jobs, settings, "warm")
-    for name, one in (("ours, cold", cold), ("sbuild", theirs), ("ours, warm", warm)):
+    together = ours(part, jobs, settings, "warm, at once", at_once) if at_once > 1 else warm
+    rounds = {"ours, cold": cold, "sbuild": theirs, "ours, warm": warm}
+    if at_once > 1:
+        rounds[f"{at_once} at once"] = together
+    for name, one in rounds.items():
         failed = f", failed: {', '.join(one.failed)}" if one.failed else ""
         print(
             f"  {name:11} {one.total_s:7.1f} s, {one.own_s:7.1f} s of it the packages' own, "
@@ -147,6 +153,19 @@ def compare(part: str, jobs: Sequence[RebuildJob], settings: Settings, root: Roo
     return [
         Figure(f"{part}, cold: packages an hour", cold.per_hour, "1/h", "sbuild", theirs.per_hour),
         Figure(f"{part}, warm: packages an hour", warm.per_hour, "1/h", "sbuild", theirs.per_hour),
+        *(
+            [
+                Figure(
+                    f"{part}, warm, {at_once} at once: an hour",
+                    together.per_hour,
+                    "1/h",
+                    "sbuild",
+                    theirs.per_hour,
+                )
+            ]
+            if at_once > 1
+            else []
+        ),
         Figure(f"{part}, warm: beside its own build", warm.beside_s, "s", "sbuild", theirs.beside_s),
     ]
 
@@ -167,7 +186,7 @@ def forget_layers(settings: Settings) -> None:
     shutil.rmtree(places_of(settings).root, ignore_errors=True)
 
 
-def ours(part: str, jobs: Sequence[RebuildJob], settings: Settings, what: str) -> Round:
+def ours(part: str, jobs: Sequence[RebuildJob], settings: Settings, what: str, at_once: int = 1) -> Round:
     """A whole night on this machine."""
     places = places_of(settings)
     nights = open_nights(places.history_file)
@@ -183,7 +202,8 @@ def ours(part: str, jobs: Sequence[RebuildJob], settings: Settings, what: str) -
     rules = NightRules(confirm=False, culprit=False, tell=False)
     night = nights.open_night(f"bench-{part}", jobs, driver=HERE, reason=what, rules=rules)
     with alone_here(settings):
-        run_night(night, nights, settings, Telling(lambda _build: None, ended, lambda _rebuild, _settled: None))
+        telling = Telling(lambda _build: None, ended, lambda _rebuild, _settled: None)
+        run_night(night, nights, settings, telling, jobs=at_once)
     return Round(time.monotonic() - began, sum(own_s), len(jobs), tuple(failed))
 
 

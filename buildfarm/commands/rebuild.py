@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildfarm.regress.verdicts import Settled
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "error": 3, "dependency-wait": 4}
+MOST_JOBS = 64
 ACTIONS = ("now", "report", "cancel", "label", "workers", "build")
 
 
@@ -70,6 +71,7 @@ def _configure_now(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--architecture", action="append", default=[], metavar="A", help="only this architecture")
     parser.add_argument("--here", action="store_true", help="on this machine, also where the farm runs")
     parser.add_argument("--publish", action="store_true", help="with --here: upload the set's results, too")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="builds at once, here (default: 1)")
     parser.add_argument("--no-confirm", action="store_true", help="believe a failure at once")
     parser.add_argument("--no-culprit", action="store_true", help="do not search for a new failure's cause")
     parser.add_argument("--timeout", default="", metavar="TIME", help="for each build: 90m, 4h")
@@ -101,6 +103,8 @@ def _now(args: argparse.Namespace, settings: Settings) -> int:
     from buildfarm.parts import living
     from buildfarm.regress.local import alone_here
 
+    if not 1 <= args.jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs is a number from 1 to {MOST_JOBS}")
     nights = _nights(settings)
     if living(settings, "master") is not None and not args.here:
         night = open_now(args, nights, settings, "farm")
@@ -108,7 +112,8 @@ def _now(args: argparse.Namespace, settings: Settings) -> int:
         print(f"`buildfarm rebuild report --since {night.number}` tells how it goes")
         return 0
     with alone_here(settings):
-        return _night_here(open_now(args, nights, settings, "here"), nights, settings, watch=args.watch)
+        night = open_now(args, nights, settings, "here")
+        return _night_here(night, nights, settings, watch=args.watch, jobs=args.jobs)
 
 
 def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, driver: Driver) -> Night:
@@ -186,7 +191,7 @@ def chosen_set(args: argparse.Namespace, settings: Settings) -> PackageSet:
     return chosen
 
 
-def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool) -> int:
+def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool, jobs: int) -> int:
     from buildfarm.regress.local import Telling, run_night
     from buildfarm.regress.model import LOOK_AGAIN_S
 
@@ -216,7 +221,7 @@ def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool
     def settled(rebuild: Rebuild, verdict: Settled) -> None:
         print(f"{verdict.verdict}: {rebuild.subject}: {verdict.reason}", flush=True)
 
-    ended_night = run_night(night, nights, settings, Telling(begins, ended, settled), watch=watch)
+    ended_night = run_night(night, nights, settings, Telling(begins, ended, settled), watch=watch, jobs=jobs)
     rebuilds = nights.rebuilds(ended_night)
     print(f"night {ended_night.number} has ended: `buildfarm rebuild report --since {ended_night.number}`")
     return exit_status(rebuilds)

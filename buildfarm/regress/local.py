@@ -1,4 +1,4 @@
-"""A night on this machine, without Buildbot: its builds one after another, each in a process of its own.
+"""A night on this machine, without Buildbot: its builds one after another, or a few at once, each in a process.
 
 What a killed command left is taken up by the next one: a build that was under way is started again, and one that
 had left its report is not done twice.
@@ -13,7 +13,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,50 +58,67 @@ def alone_here(settings: Settings) -> Iterator[None]:
         yield
 
 
-def run_night(night: Night, nights: Nights, settings: Settings, telling: Telling, *, watch: bool = False) -> Night:
+def run_night(
+    night: Night, nights: Nights, settings: Settings, telling: Telling, *, watch: bool = False, jobs: int = 1
+) -> Night:
     """Build what a night still wants, and return it as it ended. To be called ``alone_here``.
 
-    ``watch``: the builds' logs are shown as they grow.
+    So many ``jobs`` are built at once; what is to be alone is. ``watch``: the builds' logs are shown as they grow.
     """
     places = places_of(settings)
     if HERE in nights.workers_out():  # by an earlier night: who asks for one here means it all the same
         nights.put_back(HERE)
     for _, _, build in nights.submitted(HERE):
         nights.return_to_queue(build)
-    while True:
-        due = nights.due(HERE, night)
-        if due:
-            _do(*due[0], nights, settings, places, telling, watch=watch)
-            continue
-        nights.end_nights()
-        current = nights.night(night.number)
-        assert current is not None, night.number
-        if current.ended_at is not None:
-            return current
-        next_at = nights.next_due_at(HERE)
-        time.sleep(WAIT_S if next_at is None else max(0.1, min(WAIT_S, next_at - time.time())))
+    running: dict[Future[BuildReport], tuple[Rebuild, Build]] = {}
+    # A thread that started a build lives as long as it: the kernel ends a child with its parent's thread.
+    with ThreadPoolExecutor(jobs) as pool:
+        while True:
+            for one, rebuild, build in nights.due(HERE, night):
+                if not _may_begin(build, [other for _, other in running.values()], jobs):
+                    break
+                started = nights.start(build, HERE)
+                telling.begins(started)
+                done = pool.submit(_build, one, rebuild, started, nights, settings, places, watch=watch)
+                running[done] = rebuild, started
+            if running:
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    _take_in(done.result(), *running.pop(done), nights, telling)
+                continue
+            nights.end_nights()
+            current = nights.night(night.number)
+            assert current is not None, night.number
+            if current.ended_at is not None:
+                return current
+            next_at = nights.next_due_at(HERE)
+            time.sleep(WAIT_S if next_at is None else max(0.0, min(WAIT_S, next_at - time.time())))
 
 
-def _do(
+def _may_begin(build: Build, running: Sequence[Build], jobs: int) -> bool:
+    """Whether a build may begin beside those that run."""
+    if build.alone or any(one.alone for one in running):
+        return not running
+    return len(running) < jobs
+
+
+def _build(
     night: Night,
     rebuild: Rebuild,
-    build: Build,
+    started: Build,
     nights: Nights,
     settings: Settings,
     places: Places,
-    telling: Telling,
     *,
     watch: bool,
-) -> None:
-    started = nights.start(build, HERE)
-    telling.begins(started)
+) -> BuildReport:
     try:
-        order = order_for(nights, night, rebuild, started)
-        report = build_in_child(
-            started, json.dumps(order.to_json()), settings, places.build(build.id), watch=watch
-        )
+        order = json.dumps(order_for(nights, night, rebuild, started).to_json())
+        return build_in_child(started, order, settings, places.build(started.id), watch=watch)
     except FarmError as error:
-        report = BuildReport("error", error.brief, details=error.details)
+        return BuildReport("error", error.brief, details=error.details)
+
+
+def _take_in(report: BuildReport, rebuild: Rebuild, started: Build, nights: Nights, telling: Telling) -> None:
     settled = nights.end(started, report, HERE)
     telling.ended(started, report)
     if settled is not None and rebuild.verdict is None:

@@ -10,6 +10,7 @@ import gzip
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -81,10 +82,11 @@ def _reported(order: BuildOrder, directory: Path, settings: Settings, log: Binar
     write_heading(log, f"{job.package} {order.version} ({job.architecture})")
     try:
         require_native(job.architecture)
-        with tried(order, directory, settings, log) as attempt:
+        with tried(order, directory, settings, log) as attempt, ThreadPoolExecutor(1) as beside:
             prepared_s = time.monotonic() - began
+            keeping = beside.submit(_kept, attempt)  # the first time some packages come over the network
             end = build_on_layers(replace(attempt.build, prepared_s=prepared_s), directory, log)
-            environment, unkept = _kept(attempt)
+            environment, unkept = keeping.result()
         report = report_of(directory / LOG, end)
         return replace(
             report,
