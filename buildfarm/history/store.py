@@ -19,10 +19,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from buildfarm.errors import FarmTrouble
 from buildfarm.history.schema import SCHEMA_VERSION, metadata, runs, stage_results, tasks, watched
 from buildfarm.job import Job
 from buildfarm.pipeline import TaskKey, ready_tasks, retry_delay_s, run_verdict, tasks_of
+from buildfarm.sqlite import open_sqlite, transaction
 from buildfarm.verdict import StageResult, Verdict
 
 ORDERED_GROUPS = ("upload", "build")
@@ -80,28 +80,7 @@ class Task:
 
 def open_history(path: Path) -> History:
     """The history kept in an SQLite file, made where it is missing; raises FarmTrouble for another version's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # of two at once, one makes the tables
-        kept = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if kept not in (0, SCHEMA_VERSION):
-            raise FarmTrouble(
-                f"the history has schema {kept}, and this farm reads {SCHEMA_VERSION}",
-                where=str(path),
-                resolution="Use the farm's version that wrote it, or move the file away to begin a new history.",
-            )
-        if kept == 0:
-            metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.commit()
-    return History(engine)
+    return History(open_sqlite(path, metadata, SCHEMA_VERSION, "the history"))
 
 
 class History:
@@ -113,15 +92,8 @@ class History:
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            # Python's driver would begin only at the first write: two writers could read, then deadlock.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+        with transaction(self._engine) as connection:
+            yield connection
 
     # Trunks
 

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from buildfarm.errors import FarmTrouble, UsageError
+from buildfarm.errors import UsageError
 from buildfarm.regress import lookups
 from buildfarm.regress.lookups import AFTER_KINDS
 from buildfarm.regress.model import (
@@ -55,6 +55,7 @@ from buildfarm.regress.records import (
 )
 from buildfarm.regress.schema import SCHEMA_VERSION, builds, labels, metadata, nights, rebuilds, workers_out
 from buildfarm.regress.verdicts import Next, Settled, retry_delay_s
+from buildfarm.sqlite import open_sqlite, transaction
 
 __all__ = ["Build", "Label", "Night", "NightRules", "Nights", "Rebuild", "Settled", "Try", "open_nights"]
 
@@ -63,28 +64,7 @@ START_LIMIT = 12  # a build that takes its worker with it each time must end, to
 
 def open_nights(path: Path, clock: Callable[[], float] = time.time) -> Nights:
     """The record kept in an SQLite file, made where it is missing; raises FarmTrouble for another version's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-
-    @sa.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # of two at once, one makes the tables
-        kept = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if kept not in (0, SCHEMA_VERSION):
-            raise FarmTrouble(
-                f"the record of nights has schema {kept}, and this farm reads {SCHEMA_VERSION}",
-                where=str(path),
-                resolution="Use the farm's version that wrote it, or move the file away to begin a new record.",
-            )
-        if kept == 0:
-            metadata.create_all(connection)
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.commit()
-    return Nights(engine, clock)
+    return Nights(open_sqlite(path, metadata, SCHEMA_VERSION, "the record of nights"), clock)
 
 
 class Nights(Record):
@@ -92,7 +72,7 @@ class Nights(Record):
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
-        with self._begun("BEGIN IMMEDIATE") as connection:  # else two writers could read first, then deadlock
+        with transaction(self._engine) as connection:
             yield connection
 
     # Nights

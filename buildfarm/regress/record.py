@@ -24,6 +24,7 @@ from buildfarm.regress.records import (
     variant_of,
 )
 from buildfarm.regress.schema import builds, labels, nights, rebuilds, workers_out
+from buildfarm.sqlite import transaction
 
 KEEP_NIGHTS = 30
 DAY_S = 86400.0
@@ -38,19 +39,8 @@ class Record:
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
-        with self._begun("BEGIN") as connection:  # all its questions see one state
+        with transaction(self._engine, "BEGIN") as connection:  # all its questions see one state
             yield connection
-
-    @contextmanager
-    def _begun(self, how: str) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql(how)
-            try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
 
     # Nights
 
