@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from buildfarm.build.apt_sources import HostApt, find_sources, read_host
-from buildfarm.errors import FarmError, UsageError
+from buildfarm.errors import FarmError, FarmTrouble, UsageError
 from buildfarm.recipe.problem import nearest
 from buildfarm.regress.model import ExtraSources, RebuildJob, Subject
 from buildfarm.regress.package_set import PackageSet
@@ -104,6 +104,12 @@ def select(
             shelves[series] = _read_shelf(wanted, series, settings, reader, host)
         except FarmError as error:
             troubles[series] = error
+        except OSError as error:
+            troubles[series] = FarmTrouble(
+                f"the indexes of {series} cannot be kept: {error}",
+                where=str(settings.cache),
+                resolution="Is the disk of the farm's cache full, or not mounted?",
+            )
     reader.fetcher.forget_unused()
     if not shelves and troubles:
         raise next(iter(troubles.values()))

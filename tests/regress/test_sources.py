@@ -465,3 +465,11 @@ def test_the_founding_five_are_found_on_the_real_mirror(tmp_path: Path) -> None:
     selection = select(ad_hoc_set([*five, "openldpa"], ["bookworm"], ["amd64"]), settings)
     assert sorted(names(selection)) == sorted(five)
     assert "did you mean 'openldap'?" in reasons(selection)["openldpa"]
+
+
+def test_a_cache_that_is_not_there_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "cache").symlink_to(tmp_path / "not-mounted" / "disk")
+    broken = Settings(root=tmp_path, home=tmp_path, recipes=tmp_path)
+
+    with pytest.raises(FarmTrouble, match="cannot be kept"):
+        select(ad_hoc_set(["hello"], ["bookworm"], ["amd64"]), broken)
