@@ -19,7 +19,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildfarm import process
@@ -66,9 +66,9 @@ class SnapshotSpec:
 
     @property
     def _build(self) -> Build:
-        """The machine, but for what is each one's own."""
-        disk, wires = boot_disk(Path("disk"), self.image), Descriptors(3, 4, 5, dict.fromkeys(CHANNELS, 6))
-        image = self.image
+        """The machine, but for what is each one's own; the image by its real path, however one came there."""
+        image = replace(self.image, directory=self.image.directory.resolve())
+        disk, wires = boot_disk(Path("disk"), image), Descriptors(3, 4, 5, dict.fromkeys(CHANNELS, 6))
         return Build("any", image.architecture, self.accel, self.hardware, disk, Path("gateway"), wires)
 
 
