@@ -8,6 +8,8 @@ total size, leaves it alone. What goes into them is decided in buildfarm.build.e
     layers/KEY/fs/            the files, owned by subordinate ids
     layers/KEY/layer.json     see ``Layer``; its modification time is when the layer was last used
     layers/KEY/manifest.json  the packages of the root file system that this layer is the top of
+    layers/KEY/unsettled      not all of it is on the disk for certain: after another boot than the one this names,
+                              which the power may have failed before, it is made again
     layers/KEY.lock           exclusive while it is made or removed, shared while it is used
     layers/.making/KEY-*/     not complete; removed by whoever next makes that layer, or by garbage collection
                               a day later. Its owner's subordinate ids write there as anybody may, so its name
@@ -18,6 +20,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +31,8 @@ from buildfarm.build.bootstrap import locked, locked_if_free, open_directory
 from buildfarm.build.namespaces import Orders, enter, remove_owned_tree
 from buildfarm.files import read_json, write_json
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+SETTLE_TIMEOUT_S = 600
 MEASURE_TIMEOUT_S = 600
 MAKING_S = 86400.0  # no layer takes so long to make
 
@@ -61,21 +67,52 @@ def layer_in_use(directory: Path, key: str, make: Callable[[Path], Layer]) -> It
     place, lock_path = directory / key, directory / f"{key}.lock"
     while True:
         with locked(lock_path, shared=True):
-            if (place / "layer.json").is_file():
+            if is_complete(place):
                 os.utime(place / "layer.json")
+                _see_settled(place)
                 yield place
                 return
         with locked(lock_path):
-            if not (place / "layer.json").is_file():
+            if not is_complete(place):
                 remove_owned_tree(place)
                 making = open_directory(directory / ".making", key)
                 try:
-                    write_json(making / "layer.json", asdict(make(making)))
-                    making.chmod(0o755)
-                    making.rename(place)
+                    finish_layer(making, place, make(making))
                 except BaseException:
                     remove_owned_tree(making)
                     raise
+
+
+def is_complete(place: Path) -> bool:
+    """Whether the layer of this directory is here, whole."""
+    try:
+        unsettled_since = (place / "unsettled").read_text(encoding="ascii")
+    except FileNotFoundError:
+        return (place / "layer.json").is_file()
+    return (place / "layer.json").is_file() and unsettled_since == BOOT_ID.read_text(encoding="ascii")
+
+
+def finish_layer(making: Path, place: Path, layer: Layer) -> None:
+    """Give a layer that was made its name. That its files reach the disk is seen to meanwhile: a build need not
+    wait for that."""
+    (making / "unsettled").write_text(BOOT_ID.read_text(encoding="ascii"), encoding="ascii")
+    write_json(making / "layer.json", asdict(layer))
+    making.chmod(0o755)
+    making.rename(place)
+    threading.Thread(target=_settle, args=(place,), name=f"settling {place.name[:10]}", daemon=True).start()
+
+
+def _see_settled(place: Path) -> None:
+    """Do what its maker has not lived to do."""
+    with contextlib.suppress(FileNotFoundError):
+        if time.time() - (place / "unsettled").stat().st_mtime > SETTLE_TIMEOUT_S:
+            _settle(place)
+
+
+def _settle(place: Path) -> None:
+    synced = process.run(["sync", "--file-system", place], timeout_s=SETTLE_TIMEOUT_S)
+    if synced.ok:
+        (place / "unsettled").unlink(missing_ok=True)
 
 
 def list_layers(cache: Path) -> list[Layer]:

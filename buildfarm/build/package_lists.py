@@ -19,7 +19,14 @@ from typing import Any, BinaryIO
 from buildfarm import process
 from buildfarm.build.bootstrap import locked, open_directory, say
 from buildfarm.build.debs import Deb, parse_uris
-from buildfarm.build.layers import Layer, layer_in_use, layers_directory, measure_layer
+from buildfarm.build.layers import (
+    Layer,
+    finish_layer,
+    is_complete,
+    layer_in_use,
+    layers_directory,
+    measure_layer,
+)
 from buildfarm.build.namespaces import Ended, Orders, enter, remove_owned_tree, run_as_owner
 from buildfarm.build.roots import DAY_S, Root
 from buildfarm.errors import FarmTrouble, PackageFault
@@ -167,7 +174,7 @@ def _state_file(base_key: str, extra: Sequence[ExtraArchive], cache: Path) -> Pa
 def _read_state(state: Path, directory: Path) -> dict[str, Any] | None:
     try:
         data: dict[str, Any] = read_json(state)
-        return data if (directory / data["key"] / "layer.json").is_file() and data["checked_at"] >= 0 else None
+        return data if is_complete(directory / data["key"]) and data["checked_at"] >= 0 else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
@@ -204,19 +211,17 @@ def _update(
         names = sorted(one.name for one in extra)
         key = hashlib.sha256(json.dumps([LISTS_VERSION, base_key, names, told]).encode()).hexdigest()
         remove_owned_tree(making / "work")
-        if (directory / key / "layer.json").is_file():  # in use, perhaps for hours: nobody waits for that
+        if is_complete(directory / key):  # in use, perhaps for hours: nobody waits for that
             return key
         with locked(directory / f"{key}.lock"):
-            if not (directory / key / "layer.json").is_file():
+            if not is_complete(directory / key):
                 say(log, f"the archives of {root.series} have changed: new indexes")
                 remove_owned_tree(directory / key)
                 layer = Layer(
                     *(key, base_key, ("indexes of the archives",), root.series, root.architecture, time.time()),
                     measure_layer(making),
                 )
-                write_json(making / "layer.json", asdict(layer))
-                making.chmod(0o755)
-                making.rename(directory / key)
+                finish_layer(making, directory / key, layer)
         return key
     finally:
         remove_owned_tree(making)

@@ -15,9 +15,11 @@ from buildfarm.build import roots
 from buildfarm.build.debs import Deb
 from buildfarm.build.environments import installed_layer_key, use_layers
 from buildfarm.build.layers import (
+    BOOT_ID,
     Layer,
     collect_layers,
     last_used_at,
+    layer_in_use,
     layers_directory,
     list_layers,
 )
@@ -149,6 +151,60 @@ def test_a_layer_once_made_is_used_as_it_is(root: Root, farm_settings: Settings)
         assert use.directories[0].is_dir()
 
     assert log.getvalue() == b""
+
+
+def _use(cache: Path, key: str, made: list[str]) -> None:
+    def make(making: Path) -> Layer:
+        (making / "fs").mkdir()
+        made.append(key)
+        return Layer(key, "", (), "s", "a", time.time(), 10)
+
+    with layer_in_use(layers_directory(cache), key, make) as place:
+        assert (place / "fs").is_dir()
+
+
+def _settled(cache: Path) -> Path:
+    """What would mark layer "one" as unsettled, once it does not."""
+    unsettled = layers_directory(cache) / "one" / "unsettled"
+    deadline = time.monotonic() + 60
+    while unsettled.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return unsettled
+
+
+def test_a_layer_soon_lies_on_the_disk_for_certain(tmp_path: Path) -> None:
+    made: list[str] = []
+    _use(tmp_path, "one", made)
+
+    _settled(tmp_path)
+    _use(tmp_path, "one", made)
+
+    assert made == ["one"]
+
+
+@pytest.mark.parametrize("boot", ["another boot\n", ""])
+def test_what_a_power_cut_may_have_left_half_written_is_made_again(tmp_path: Path, boot: str) -> None:
+    made: list[str] = []
+    _use(tmp_path, "one", made)
+    _settled(tmp_path).write_text(boot)
+
+    _use(tmp_path, "one", made)
+
+    assert made == ["one", "one"]
+
+
+def test_what_a_killed_maker_left_unsettled_is_settled_by_who_uses_it(tmp_path: Path) -> None:
+    made: list[str] = []
+    _use(tmp_path, "one", made)
+    unsettled = _settled(tmp_path)
+    unsettled.write_text(BOOT_ID.read_text())
+    os.utime(unsettled, (1, 1))
+
+    _use(tmp_path, "one", made)
+
+    assert not unsettled.exists()
+    assert made == ["one"]
 
 
 def _fake_layer(cache: Path, key: str, below: str, size_bytes: int, used_at: float) -> None:
