@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from buildfarm.regress.model import RebuildVerdict, Subject
 from buildfarm.regress.records import Build, build_of
-from buildfarm.regress.schema import builds, rebuilds
+from buildfarm.regress.schema import builds, rebuilds, workers_out
 from buildfarm.regress.verdicts import CONCLUSIVE, FAILING, PASSING, Past, Ran, Word
 
 PAST_LIMIT = 400
@@ -192,6 +192,32 @@ def usual_build_s(connection: sa.Connection, rebuild: sa.Row[Any]) -> float | No
     )
     durations = connection.execute(query).scalars().all()
     return statistics.median(durations) if durations else None
+
+
+def out_of_service(connection: sa.Connection) -> dict[str, tuple[str, float]]:
+    """The workers that are given nothing: why, and since when (epoch seconds)."""
+    rows = connection.execute(sa.select(workers_out).where(workers_out.c.reason != ""))
+    return {row.worker: (row.reason, row.since) for row in rows}
+
+
+def erred_only_there(connection: sa.Connection, worker: str, after: float) -> frozenset[str]:
+    """The packages whose builds ended by trouble on a worker and then were built elsewhere, all since it last
+    brought a build to its end, since it was put back, and since ``after`` (epoch seconds)."""
+    put_back = sa.select(workers_out.c.since).where(workers_out.c.worker == worker)
+    after = max(after, connection.execute(put_back).scalar() or 0.0)
+    to_its_end = (builds.c.state == "done") & (builds.c.outcome != "error") & (builds.c.ended_at > after)
+    query = sa.select(sa.func.max(builds.c.ended_at)).where(to_its_end, builds.c.worker == worker)
+    sound_at = connection.execute(query).scalar() or after
+    elsewhere = (
+        sa.select(rebuilds.c.package, builds.c.tries)
+        .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
+        .where(to_its_end, builds.c.tries != "[]", builds.c.worker != worker)
+    )
+    return frozenset(
+        row.package
+        for row in connection.execute(elsewhere)
+        if any(one["worker"] == worker and one["ended_at"] > sound_at for one in json.loads(row.tries))
+    )
 
 
 def control_for(connection: sa.Connection, rebuild: sa.Row[Any], wanted: str) -> Build | None:

@@ -36,9 +36,11 @@ from buildfarm.regress.progress import (
     advance,
     drop_waiting,
     rebuild_row,
+    set_in_service,
     settle,
     spread_control,
     take_out,
+    take_out_the_troubled,
 )
 from buildfarm.regress.record import Record, builds_where
 from buildfarm.regress.records import (
@@ -53,7 +55,7 @@ from buildfarm.regress.records import (
     rebuild_of,
     variant_of,
 )
-from buildfarm.regress.schema import SCHEMA_VERSION, builds, labels, metadata, nights, rebuilds, workers_out
+from buildfarm.regress.schema import SCHEMA_VERSION, builds, labels, metadata, nights, rebuilds
 from buildfarm.regress.verdicts import Next, Settled, retry_delay_s
 from buildfarm.sqlite import open_sqlite, transaction
 
@@ -277,9 +279,9 @@ class Nights(Record):
         if trouble:
             tries = [*tries, asdict(Try(worker, now, report.reason))]
             values["tries"] = json.dumps(tries)
-            out = connection.execute(sa.select(workers_out).where(workers_out.c.worker == worker)).first()
+            out = worker in lookups.out_of_service(connection)
             settled = rebuild.verdict is not None and current.kind not in AFTER_KINDS
-            over = final or out is not None or settled
+            over = final or out or settled
             delay = None if over else retry_delay_s(len(tries))
         this = sa.update(builds).where(builds.c.id == current.id)
         if delay is not None:
@@ -297,6 +299,8 @@ class Nights(Record):
             "report": json.dumps(report.to_json()),
         }
         connection.execute(this.values(**values))
+        if not trouble:
+            take_out_the_troubled(connection, current, worker, now)
         if current.kind == "culprit":
             found = report.culprit or Culprit(f"The search for the cause came to nothing: {report.reason}")
             connection.execute(
@@ -349,7 +353,7 @@ class Nights(Record):
     def put_back(self, worker: str) -> None:
         """Let a worker serve again."""
         with self._writing() as connection:
-            connection.execute(sa.delete(workers_out).where(workers_out.c.worker == worker))
+            set_in_service(connection, worker, "", self._clock())
 
     # Labels
 

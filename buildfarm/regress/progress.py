@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
 
 from buildfarm.job import from_plain
 from buildfarm.regress.lookups import (
@@ -15,15 +16,25 @@ from buildfarm.regress.lookups import (
     OWN_KINDS,
     control_for,
     control_passed,
+    erred_only_there,
     last_culprit,
     last_pass,
+    out_of_service,
     past_of,
     ran_of,
 )
 from buildfarm.regress.model import Culprit, RebuildJob, RebuildVerdict, Subject
 from buildfarm.regress.records import NightRules
 from buildfarm.regress.schema import builds, nights, rebuilds, workers_out
-from buildfarm.regress.verdicts import FAILING, Next, Settled, Situation, decide
+from buildfarm.regress.verdicts import (
+    FAILING,
+    TROUBLE_LIMIT,
+    TROUBLE_WITHIN_S,
+    Next,
+    Settled,
+    Situation,
+    decide,
+)
 
 CULPRIT_BEHIND = 1_000_000  # more than any priority that a set may have
 
@@ -69,7 +80,7 @@ def situation_of(connection: sa.Connection, row: sa.Row[Any]) -> Situation:
         past=past_of(connection, row, ran[-1].environment if ran else ""),
         confirm=rules.confirm,
         left=tuple(json.loads(row.left)),
-        out=frozenset(connection.execute(sa.select(workers_out.c.worker)).scalars()),
+        out=frozenset(out_of_service(connection)),
     )
     if not ran or ran[-1].outcome != "fail":
         return situation
@@ -176,9 +187,8 @@ def _search(connection: sa.Connection, row: sa.Row[Any], failed: sa.Row[Any]) ->
 
 def take_out(connection: sa.Connection, worker: str, reason: str, now: float, other_than: int = 0) -> None:
     """Take a worker out of service: what waits for it starts again elsewhere; what it alone said is no news."""
-    known = connection.execute(sa.select(workers_out).where(workers_out.c.worker == worker)).first()
-    if known is None:
-        connection.execute(sa.insert(workers_out).values(worker=worker, reason=reason, since=now))
+    if worker not in out_of_service(connection):
+        set_in_service(connection, worker, reason, now)
     waiting = sa.select(builds.c.rebuild).where(
         builds.c.state == "waiting", builds.c.wanted_worker == worker, builds.c.rebuild != other_than
     )
@@ -196,6 +206,23 @@ def take_out(connection: sa.Connection, worker: str, reason: str, now: float, ot
         .where(rebuilds.c.id.in_(said))
         .values(cause_changed=False, reason=rebuilds.c.reason + "; its worker was taken out of service since")
     )
+
+
+def set_in_service(connection: sa.Connection, worker: str, why_not: str, now: float) -> None:
+    """Keep that a worker is out of service from now on, and why; or in service ("")."""
+    values = {"worker": worker, "reason": why_not, "since": now}
+    statement = upsert(workers_out).values(values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["worker"], set_=values))
+
+
+def take_out_the_troubled(connection: sa.Connection, build: sa.Row[Any], worker: str, now: float) -> None:
+    """A build came to its end on ``worker``: those where it met trouble before may be out of order themselves."""
+    tries = {one["worker"]: one["reason"] for one in json.loads(build.tries)}
+    for other, reason in tries.items():
+        packages = erred_only_there(connection, other, now - TROUBLE_WITHIN_S) if other not in ("", worker) else ()
+        if len(packages) >= TROUBLE_LIMIT:
+            words = f"{', '.join(sorted(packages))} met trouble there and were built elsewhere: {reason}"
+            take_out(connection, other, words, now)
 
 
 def drop_waiting(connection: sa.Connection, rebuild: int, now: float) -> None:

@@ -23,7 +23,7 @@ from buildfarm.regress.records import (
     rebuild_of,
     variant_of,
 )
-from buildfarm.regress.schema import builds, labels, nights, rebuilds, workers_out
+from buildfarm.regress.schema import builds, labels, nights, rebuilds
 from buildfarm.sqlite import transaction
 
 KEEP_NIGHTS = 30
@@ -227,7 +227,7 @@ class Record:
     def workers_out(self) -> Mapping[str, tuple[str, float]]:
         """The workers that are out of service: why, and since when (epoch seconds)."""
         with self._reading() as connection:
-            return {row.worker: (row.reason, row.since) for row in connection.execute(sa.select(workers_out))}
+            return lookups.out_of_service(connection)
 
     def labels(self) -> Mapping[str, Label]:
         """What is known of causes, by their fingerprints."""

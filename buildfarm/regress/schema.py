@@ -108,6 +108,7 @@ labels = Table(
     Column("set_at", Float, nullable=False),
 )
 
+# Without a reason: the worker was put back, and ``since`` is when.
 workers_out = Table(
     "workers_out",
     metadata,

@@ -35,6 +35,8 @@ from buildfarm.regress.model import BuildKind, Outcome, RebuildVerdict
 
 RETRY_DELAYS_S = (10.0, 60.0, 300.0)
 WORKER_LIMIT = 3
+TROUBLE_LIMIT, TROUBLE_WITHIN_S = 3, 86400.0
+"""So many packages, built elsewhere after trouble on one worker that has built nothing else since, take it out."""
 AGAIN_LIMIT = 4
 
 FAILING = frozenset({RebuildVerdict.NEW_FAILURE, RebuildVerdict.STILL_FAILING})

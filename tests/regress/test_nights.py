@@ -190,6 +190,42 @@ def test_trouble_is_tried_again_elsewhere_and_then_is_nobodys_fault(farm: Farm) 
     assert [one.worker for one in build.tries] == ["w1", "w2", "w3", "w4"]
 
 
+def meet_trouble(farm: Farm, *packages: str, then: str = "w2") -> None:
+    """Each of these ends by trouble on w1, and then passes elsewhere."""
+    for package in packages:
+        while (build := farm.due()[0][2]).job.package != package or not build.tries:
+            farm.end(build, "w1", "error")
+        farm.end(build, then, "pass")
+
+
+def test_a_worker_on_which_all_is_trouble_that_is_built_elsewhere_is_taken_out(farm: Farm) -> None:
+    night = farm.begin("a", "b", "c", "d")
+    meet_trouble(farm, "a", "b")
+    assert farm.nights.workers_out() == {}
+    meet_trouble(farm, "c")
+    assert (
+        farm.nights.workers_out()["w1"][0]
+        == "a, b, c met trouble there and were built elsewhere: it came to error"
+    )
+    farm.step("w2")
+    assert farm.verdicts(night) == dict.fromkeys("abcd", "still passing")
+
+
+def test_trouble_that_is_everywhere_or_passes_takes_no_worker_out(farm: Farm) -> None:
+    farm.begin("a", "b", "c", "d")
+    meet_trouble(farm, "a", "b", then="w1")
+    meet_trouble(farm, "c", "d")
+    assert farm.nights.workers_out() == {}
+
+
+def test_a_worker_that_is_put_back_starts_with_a_clean_sheet(farm: Farm) -> None:
+    farm.begin("a", "b", "c", "d", "e")
+    meet_trouble(farm, "a", "b", "c")
+    farm.nights.put_back("w1")
+    meet_trouble(farm, "d")
+    assert farm.nights.workers_out() == {}
+
+
 def test_an_end_told_twice_or_of_an_earlier_start_changes_nothing(farm: Farm) -> None:
     farm.begin("hello")
     build = farm.due()[0][2]

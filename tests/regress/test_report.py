@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from buildfarm.build.junit import read_junit
 from buildfarm.errors import UsageError
 from buildfarm.regress.entries import Entry, Report
-from buildfarm.regress.model import BuildReport, Culprit, RebuildVerdict, Subject, Suspect, TestCounts
+from buildfarm.regress.model import BuildReport, Culprit, RebuildVerdict, Subject, Suspect
+from buildfarm.regress.model import TestCounts as Counts
 from buildfarm.regress.nights import Night, NightRules
 from buildfarm.regress.report import FORMS, make_report, parse_since, render
 from buildfarm.regress.views import comparison, matrix, package_history
@@ -180,7 +181,7 @@ def test_whatever_a_log_says_every_form_is_sound(said: list[str], verdict: Rebui
         reason=said[0],
         build=1,
         stage=said[1],
-        tests=TestCounts(1, 1, 0),
+        tests=Counts(1, 1, 0),
         failing_tests=(said[2],),
         first_error=(said[3],),
         cause=said[4],
