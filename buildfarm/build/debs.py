@@ -9,10 +9,12 @@ import shutil
 import urllib.parse
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from buildfarm.build.apt_proxy import host_proxies
+from buildfarm.build.bootstrap import locked
 from buildfarm.errors import FarmTrouble
 from ppa_tools.apt.fetching import Fetcher
 from ppa_tools.archives.door import DoorError, NotThere
@@ -51,7 +53,12 @@ class Missing(FarmTrouble):
 
 
 class DebStore:
-    """The .debs below one directory, by hash. ``others`` are stores that are looked in before a download."""
+    """The .debs below one directory, by hash. ``others`` are stores that are looked in before a download.
+
+    A file's time is when it was asked for last, and only what was not for long is removed. Whoever looks for a
+    file holds the store's lock with others, until it has that time; whoever removes one holds it alone, from
+    looking at the time on. So a file that was found is there, whatever other processes do.
+    """
 
     def __init__(self, directory: Path, fetcher: Fetcher | None = None, others: Sequence[DebStore] = ()) -> None:
         self.directory = directory
@@ -77,36 +84,42 @@ class DebStore:
                 raise FarmTrouble(f"{deb.file_name!r} is no name for a package's file")
             link_or_copy(self.path(deb.sha256), directory / deb.file_name)
 
-    def forget(self, keep: frozenset[str]) -> int:
-        """Remove all files but those of these contents; returns the bytes that were freed."""
-        freed = 0
-        for path in (self.directory / "by-hash").glob("*"):
-            if path.name not in keep:
-                with contextlib.suppress(FileNotFoundError):
-                    freed += path.stat().st_size
-                    path.unlink()
-        return freed
+    def held(self) -> AbstractContextManager[None]:
+        """For a ``with`` block while which nothing is removed; any number of processes may be in one."""
+        return locked(self._lock, shared=True)
 
-    def forget_unused(self, before: float) -> None:
-        """Remove what nobody has asked for since ``before`` (epoch seconds), and what killed downloads left."""
+    def remove_unused(self, path: Path, before: float) -> None:
+        """Remove a file, of the store's or of what tells its use, if nobody has asked for it since ``before``."""
+        with locked(self._lock), contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                path.unlink()
+
+    def forget_unused(self, before: float, keep: frozenset[str] = frozenset()) -> None:
+        """Remove what nobody has asked for since ``before`` (epoch seconds), but for the contents to ``keep``, and
+        what killed downloads left."""
         for path in (*self.directory.glob("by-hash/*"), *self.directory.glob(".new-*")):
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime < before:
-                    path.unlink()
+            if path.name not in keep:
+                self.remove_unused(path, before)
+
+    @property
+    def _lock(self) -> Path:
+        return self.directory / "lock"
 
     def _have(self, deb: Deb) -> bool:
         if not deb.sha256:
             return False
         path = self.path(deb.sha256)
-        with contextlib.suppress(FileNotFoundError):
-            if deb.size_bytes in (0, path.stat().st_size):
-                os.utime(path)
-                return True
-            path.unlink()  # the machine went down as it was written
-        for other in self._others:
-            if other._have(deb):
-                link_or_copy(other.path(deb.sha256), path)
-                return True
+        with self.held():
+            with contextlib.suppress(FileNotFoundError):
+                if deb.size_bytes in (0, path.stat().st_size):
+                    os.utime(path)
+                    return True
+                path.unlink()  # the machine went down as it was written
+            for other in self._others:
+                with other.held():
+                    if other._have(deb):
+                        link_or_copy(other.path(deb.sha256), path)
+                        return True
         return False
 
     def _download(self, deb: Deb) -> None:
@@ -131,12 +144,14 @@ class DebStore:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """The same file under another name too; a copy where the two lie on different file systems. Once is enough."""
+    """The same file under another name too; a copy where the two lie on different file systems. Once is enough,
+    and each time the file is as young as if it were new."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
+        os.utime(target)
     except FileExistsError:
-        return
+        os.utime(target)
     except OSError:
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.copyfile(source, beside)

@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what was asked."""
     from buildfarm.process import adopt_descendants, kill_descendants
+    from buildfarm.regress.places import places_of
     from buildfarm.regress.reproducing import find_kept, open_shell, read_pack, write_pack
 
     if args.network and (args.build or args.pack is not None):
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if number.isdecimal() and len(number) < 12:
         kept = find_kept(int(number), settings)
     elif Path(args.run).is_file():
-        kept = read_pack(Path(args.run), settings)
+        with places_of(settings).store.held():  # what it puts there is on no record until all of it is
+            kept = read_pack(Path(args.run), settings)
     else:
         raise UsageError(f"{args.run!r} is neither a build's number nor a pack's file")
     out = sys.stdout.buffer

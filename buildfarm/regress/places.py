@@ -66,11 +66,13 @@ class Places:
         Raises FarmTrouble when a file cannot be had; the environment is on record all the same.
         """
         path = self.manifest_path(manifest.id)
-        if path.is_file():
-            path.touch()  # what is young is left when old environments are removed
-        else:
-            manifest.write(path)  # before its files: what no environment needs may be removed at any time
-        self.store.fetch(one.deb for one in manifest.packages if one.sha256)
+        store = self.store
+        with store.held():
+            if path.is_file():
+                path.touch()  # what is young is left when old environments are removed
+            else:
+                manifest.write(path)
+        store.fetch(one.deb for one in manifest.packages if one.sha256)
         return manifest.id
 
 

@@ -15,7 +15,7 @@ from buildfarm.regress.places import Places
 from buildfarm.settings import Settings
 
 YOUNG_S = 2 * 86400.0
-"""What is younger may be of a build that is not on record yet."""
+"""What was asked for since may be for a build that is not on record yet, or `buildfarm repro`, which never is."""
 LAYERS_UNUSED_S = 14 * 86400.0
 ASKED_S = 60 * 86400.0
 """What was asked of Launchpad is of no use once its night has ended, and no night lasts so long."""
@@ -73,13 +73,15 @@ def _remove(path: Path) -> None:
 
 
 def _remove_environments(places: Places, in_use: frozenset[str], now: float) -> None:
+    """Reading takes minutes, and others keep environments meanwhile: what is theirs is young by then."""
+    before = now - YOUNG_S
+    store = places.store
     kept: set[str] = set()
     for path in places.manifest_path("x").parent.glob("*.json"):
-        if path.stem in in_use or now - path.stat().st_mtime < YOUNG_S:
-            kept.update(deb.sha256 for manifest in _read(path) for deb in manifest.packages)
-        else:
-            path.unlink(missing_ok=True)
-    places.store.forget(frozenset(kept))
+        if path.stem not in in_use:
+            store.remove_unused(path, before)
+        kept.update(deb.sha256 for manifest in _read(path) for deb in manifest.packages)
+    store.forget_unused(before, frozenset(kept))
 
 
 def _read(path: Path) -> Iterator[Manifest]:

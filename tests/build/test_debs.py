@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm.build.collecting import collect_environments
-from buildfarm.build.debs import Deb, DebStore, Missing
+from buildfarm.build.debs import Deb, DebStore, Missing, link_or_copy
 from buildfarm.build.environments import deb_cache
 from buildfarm.build.manifest import EnvironmentPackage, Manifest
 from buildfarm.regress.places import Places
@@ -57,6 +57,17 @@ def test_what_nobody_asked_for_in_long_goes(tmp_path: Path) -> None:
 
     collect_environments(tmp_path, max_age_s=60, max_bytes=0, now=time.time() + MONTH_S)
     assert not path.exists()
+
+
+def test_a_file_that_is_brought_again_is_as_young_as_a_new_one(tmp_path: Path) -> None:
+    store, other = DebStore(tmp_path / "here"), DebStore(tmp_path / "brought")
+    for one in (store, other):
+        os.utime(put(one), (0, 0))
+
+    link_or_copy(other.path(SHA256), store.path(SHA256))
+    store.forget_unused(time.time() - 60)
+
+    assert store.path(SHA256).exists()
 
 
 def test_what_was_resolved_long_ago_goes(tmp_path: Path) -> None:

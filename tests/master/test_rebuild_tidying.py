@@ -1,6 +1,8 @@
 """What an hourly round removes of old nights, and what it must not."""
 
 import os
+import threading
+import time
 
 import pytest
 
@@ -44,6 +46,7 @@ def environment(places, name, made_at=OLD):
     deb = places.store.path(sha256)
     deb.parent.mkdir(parents=True, exist_ok=True)
     deb.write_bytes(b"deb")
+    os.utime(deb, (made_at, made_at))
     return manifest.id, path, deb
 
 
@@ -92,6 +95,39 @@ def test_environments_stay_while_anything_is_built(settings, nights, places):
     tidy(settings, nights, NOW)
     assert not manifest.exists()
     assert not deb.exists()
+
+
+def test_what_is_kept_while_the_old_are_looked_through_stays(settings, nights, places):
+    long_ago = time.time() - 30 * 86400
+    _, path, deb = environment(places, "wanted-again", made_at=long_ago)
+    manifest = places.manifest(path.stem)
+    path.unlink()
+    slow = path.with_name("slow.json")
+    os.mkfifo(slow)
+
+    tidying = threading.Thread(target=tidy, args=(settings, nights, time.time()))
+    tidying.start()
+    with slow.open("wb"):  # opens when the tidying reads it
+        places.keep(manifest)
+    tidying.join()
+
+    assert deb.exists()
+    assert path.exists()
+
+
+def test_what_others_hold_is_not_removed_before_they_have_asked_for_it(settings, nights, places):
+    _, path, deb = environment(places, "old", made_at=time.time() - 30 * 86400)
+    tidying = threading.Thread(target=tidy, args=(settings, nights, time.time()))
+    with places.store.held():
+        tidying.start()
+        tidying.join(0.3)
+        assert tidying.is_alive(), "it waits"
+        path.touch()
+        deb.touch()
+    tidying.join()
+
+    assert deb.exists()
+    assert path.exists()
 
 
 def test_a_farm_that_never_rebuilt_has_nothing_to_tidy(settings, nights):
