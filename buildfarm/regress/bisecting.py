@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from buildfarm.build.manifest import Manifest
-from buildfarm.errors import FarmError
+from buildfarm.errors import FarmError, FarmTrouble
 from buildfarm.files import write_json
 from buildfarm.regress.culprit import Case, find_culprit
 from buildfarm.regress.environment_diff import compare, suspect_text
@@ -30,6 +30,7 @@ from buildfarm.regress.publishing import publish
 from buildfarm.settings import Settings
 
 PROBES = "probes.jsonl"
+CANNOT_STAND = "the environment cannot be put together again"  # as use_exactly says it: trouble of the mix alone
 
 
 def carry_out(
@@ -48,7 +49,10 @@ def carry_out(
 def search(
     order: BuildOrder, culprit: CulpritOrder, directory: Path, settings: Settings, watcher: BinaryIO | None = None
 ) -> BuildReport:
-    """Search for the cause of a failure; the report's ``culprit`` says what was found."""
+    """Search for the cause of a failure; the report's ``culprit`` says what was found.
+
+    Where a build of it meets trouble of the farm's, the report is "error": called again, it goes on from there.
+    """
     if (kept := read_report(directory)) is not None:
         return kept
     directory.mkdir(parents=True, exist_ok=True)
@@ -115,6 +119,9 @@ def _probe(
     mixed = replace(order, environment=manifest.id, near=near, culprit=None)
     report = run_build(mixed, directory, settings, watcher)
     _drop_products(directory, report)
+    if report.outcome == "error" and not report.reason.startswith(CANNOT_STAND):
+        (directory / REPORT).unlink(missing_ok=True)  # it is no answer: the same build is asked for again
+        raise FarmTrouble(f"the search is interrupted: {report.reason}", details=report.details)
     if report.outcome == "fail" and report.fingerprint != culprit.fingerprint:
         return "unresolved"
     results: dict[str, Result] = {"pass": "pass", "fail": "fail"}
