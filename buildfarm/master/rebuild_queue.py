@@ -54,8 +54,7 @@ class RebuildQueue:
             if name in workers.out:
                 self._nights.take_out(name, workers.out[name][0])
             else:
-                self._nights.take_out(name, "it is gone")
-                self._nights.put_back(name)
+                self._nights.leave(name)
         return bool(lost)
 
     def submitted(self) -> Sequence[Item]:

@@ -11,11 +11,14 @@ import sqlalchemy as sa
 
 from buildfarm.regress.model import RebuildVerdict, Subject
 from buildfarm.regress.records import Build, build_of
-from buildfarm.regress.schema import builds, rebuilds, workers_out
+from buildfarm.regress.schema import builds, nights, rebuilds, workers_out
 from buildfarm.regress.verdicts import CONCLUSIVE, FAILING, PASSING, Past, Ran, Word
 
 PAST_LIMIT = 400
 RESULTS_LIMIT = 200
+FLAKY_LOOK_BACK = 30
+STATE_CHANGES = frozenset({RebuildVerdict.NEW_FAILURE, RebuildVerdict.STILL_FAILING, RebuildVerdict.FIXED})
+CONTROL_FRESH_S = 14 * 86400.0
 USUAL_OF = 9
 OWN_KINDS = ("first", "again")
 AFTER_KINDS = ("culprit", "publish")
@@ -62,19 +65,31 @@ def _ran(row: sa.Row[Any]) -> Ran:
     return Ran(row.kind, row.outcome, row.worker, row.ran_in, fingerprint, reason)
 
 
-def past_of(connection: sa.Connection, rebuild: sa.Row[Any], environment: str) -> Past:
-    """What is known of a rebuild's subject from before; ``environment`` is of the build that ended last."""
+def verdicts_before(rebuild: sa.Row[Any], *, told: bool) -> sa.Select[*tuple[Any, ...]]:
+    """What a rebuild's subject came to before, newest first. ``told``: only in nights whose news are told, so that
+    what somebody tried by hand does not take the news from the others."""
     query = (
-        sa.select(rebuilds.c.id, rebuilds.c.verdict, rebuilds.c.since, rebuilds.c.fingerprint)
+        sa.select(
+            *(rebuilds.c.id, rebuilds.c.version, rebuilds.c.verdict, rebuilds.c.since),
+            *(rebuilds.c.fingerprint, rebuilds.c.culprit, rebuilds.c.decided_by),
+        )
         .where(
             of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
             rebuilds.c.id != rebuild.id,
             rebuilds.c.verdict.is_not(None),
         )
         .order_by(rebuilds.c.ended_at.desc(), rebuilds.c.id.desc())
-        .limit(PAST_LIMIT)
     )
-    rows = connection.execute(query).all()
+    if told:
+        theirs = sa.select(nights.c.number).where(sa.func.json_extract(nights.c.rules, "$.tell"))
+        query = query.where(rebuilds.c.night.in_(theirs))
+    return query
+
+
+def past_of(connection: sa.Connection, rebuild: sa.Row[Any], environment: str, *, told: bool) -> Past:
+    """What is known of a rebuild's subject from before; ``environment`` is of the build that ended last, ``told``
+    as in ``verdicts_before``."""
+    rows = connection.execute(verdicts_before(rebuild, told=told).limit(PAST_LIMIT)).all()
     before = _word(rows[0]) if rows else None
     conclusive = [row for row in rows if row.verdict in CONCLUSIVE]
     if not conclusive:
@@ -89,7 +104,7 @@ def past_of(connection: sa.Connection, rebuild: sa.Row[Any], environment: str) -
         before=before,
         fingerprints=frozenset(fingerprints - {""}),
         results=_results(connection, rebuild, rebuild.version, environment),
-        like=_last_flaky(connection, rebuild, conclusive[0]),
+        like=_while_flaky(connection, rebuild, conclusive),
     )
 
 
@@ -97,32 +112,39 @@ def _word(row: sa.Row[*tuple[Any, ...]]) -> Word:
     return Word(RebuildVerdict(row.verdict), row.since)
 
 
-def _last_flaky(
-    connection: sa.Connection, rebuild: sa.Row[Any], last: sa.Row[*tuple[Any, ...]]
+def _while_flaky(
+    connection: sa.Connection, rebuild: sa.Row[Any], conclusive: Sequence[sa.Row[*tuple[Any, ...]]]
 ) -> tuple[bool, ...]:
-    if last.verdict != RebuildVerdict.FLAKY:
+    """All results, oldest first, since the subject was first found flaky of late, if it was and if nothing has
+    broken or mended it since; with those that it was found flaky by."""
+    of_late = conclusive[:FLAKY_LOOK_BACK]
+    changed = next((n for n, row in enumerate(of_late) if row.verdict in STATE_CHANGES), len(of_late))
+    flaky = [n for n, row in enumerate(of_late[:changed]) if row.verdict == RebuildVerdict.FLAKY]
+    if not flaky:
         return ()
-    query = (
-        sa.select(rebuilds.c.version, builds.c.ran_in)
-        .join(builds, builds.c.id == rebuilds.c.decided_by)
-        .where(rebuilds.c.id == last.id)
-    )
-    found = connection.execute(query).first()
-    return _results(connection, rebuild, found.version, found.ran_in) if found is not None else ()
+    first = of_late[flaky[-1]]
+    environment = connection.execute(sa.select(builds.c.ran_in).where(builds.c.id == first.decided_by)).scalar()
+    same_input = (rebuilds.c.version == first.version) & (builds.c.ran_in == environment)
+    since = rebuilds.c.id.in_([row.id for row in of_late[: flaky[-1] + 1]])
+    return _outcomes(connection, rebuild, since | same_input)
 
 
 def _results(connection: sa.Connection, rebuild: sa.Row[Any], version: str, environment: str) -> tuple[bool, ...]:
     """The results of one input, oldest first, without those of this rebuild."""
     if not environment:
         return ()
+    same_input = (rebuilds.c.version == version) & (builds.c.ran_in == environment)
+    return _outcomes(connection, rebuild, same_input)
+
+
+def _outcomes(connection: sa.Connection, rebuild: sa.Row[Any], those: sa.ColumnElement[bool]) -> tuple[bool, ...]:
     query = (
         sa.select(builds.c.outcome)
         .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
         .where(
             of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
             rebuilds.c.id != rebuild.id,
-            rebuilds.c.version == version,
-            builds.c.ran_in == environment,
+            those,
             IS_RESULT,
         )
         .order_by(builds.c.ended_at.desc(), builds.c.id.desc())
@@ -148,18 +170,10 @@ def last_pass(
     return build_of(row) if row is not None else None
 
 
-def last_culprit(connection: sa.Connection, rebuild: sa.Row[Any]) -> str | None:
-    """What the search for the cause of the failure that goes on has found, as it is kept."""
-    query = (
-        sa.select(rebuilds.c.culprit, rebuilds.c.verdict)
-        .where(
-            of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
-            rebuilds.c.id != rebuild.id,
-            rebuilds.c.verdict.in_(CONCLUSIVE),
-        )
-        .order_by(rebuilds.c.ended_at.desc(), rebuilds.c.id.desc())
-        .limit(1)
-    )
+def last_culprit(connection: sa.Connection, rebuild: sa.Row[Any], *, told: bool) -> str | None:
+    """What the search for the cause of the failure that goes on has found, as it is kept; ``told`` as in
+    ``verdicts_before``."""
+    query = verdicts_before(rebuild, told=told).where(rebuilds.c.verdict.in_(CONCLUSIVE)).limit(1)
     last = connection.execute(query).first()
     return last.culprit if last is not None and last.verdict in FAILING else None
 
@@ -224,8 +238,14 @@ def control_for(connection: sa.Connection, rebuild: sa.Row[Any], wanted: str) ->
     """The pass whose package tries a worker for this rebuild: the wanted package's, or else the quickest.
 
     A package is known to be good while its last verdict is a pass. One that has not passed as a control since is
-    taken only where there is no other: it may be the package that is at fault, not every worker in turn.
+    taken only where there is no other: it may be the package that is at fault, not every worker in turn. So is one
+    that has not passed for two weeks: its files may be gone. One that this rebuild has tried in vain is not taken.
     """
+    controls = sa.select(sa.func.json_extract(builds.c.job, "$.package"), builds.c.environment).where(
+        builds.c.kind == "control", builds.c.state == "done"
+    )
+    tried = _pairs(connection, controls.where(builds.c.rebuild == rebuild.id, builds.c.counts))
+    doubtful = _pairs(connection, controls.where(builds.c.outcome != "pass"))
     newest = sa.func.row_number().over(
         partition_by=(rebuilds.c.package, rebuilds.c.variant),
         order_by=(rebuilds.c.ended_at.desc(), rebuilds.c.id.desc()),
@@ -253,25 +273,25 @@ def control_for(connection: sa.Connection, rebuild: sa.Row[Any], wanted: str) ->
                 connection, Subject(row.package, rebuild.series, rebuild.architecture), variant=row.variant
             )
         )
+        and found.report is not None
+        and (row.package, found.report.environment) not in tried
     ]
     if not passes:
         return None
-    doubtful = set(
-        connection.execute(
-            sa.select(builds.c.environment).where(
-                builds.c.kind == "control", builds.c.outcome.in_(("fail", "error", "dependency-wait"))
-            )
-        ).scalars()
-    )
     return min(
         passes,
         key=lambda one: (
-            one.report is not None and one.report.environment in doubtful,
+            one.report is not None and (one.job.package, one.report.environment) in doubtful,
             one.job.package != wanted,
+            rebuild.night_at - (one.ended_at or 0.0) > CONTROL_FRESH_S,
             one.report.total_s if one.report else 0.0,
             one.id,
         ),
     )
+
+
+def _pairs(connection: sa.Connection, query: sa.Select[Any]) -> set[tuple[str, str]]:
+    return {(package, environment) for package, environment in connection.execute(query)}
 
 
 def control_passed(connection: sa.Connection, worker: str, since: float) -> bool:

@@ -39,6 +39,7 @@ from buildfarm.regress.progress import (
     set_in_service,
     settle,
     spread_control,
+    start_again_elsewhere,
     take_out,
     take_out_the_troubled,
 )
@@ -349,6 +350,11 @@ class Nights(Record):
         """Give a worker nothing any more until it is put back; what waits for it starts again elsewhere."""
         with self._writing() as connection:
             take_out(connection, worker, reason, self._clock())
+
+    def leave(self, worker: str) -> None:
+        """A worker is gone: what waits for it starts again elsewhere. It may build as soon as it is back."""
+        with self._writing() as connection:
+            start_again_elsewhere(connection, worker, self._clock())
 
     def put_back(self, worker: str) -> None:
         """Let a worker serve again."""

@@ -54,12 +54,16 @@ def rules_of(row: sa.Row[Any]) -> NightRules:
     return from_plain(NightRules, json.loads(row.rules))
 
 
-def advance(connection: sa.Connection, rebuild: int, now: float) -> Settled | None:
-    """Do what follows from a rebuild's builds when none is open; returns its verdict if that settles it."""
+def advance(connection: sa.Connection, rebuild: int, now: float, lost: str = "") -> Settled | None:
+    """Do what follows from a rebuild's builds when none is open; returns its verdict if that settles it.
+
+    ``lost`` is a worker that is out of service without anybody having taken it out.
+    """
     row = rebuild_row(connection, rebuild)
     if row.verdict is not None or _has_open(connection, rebuild):
         return None
-    step = decide(situation_of(connection, row))
+    situation = situation_of(connection, row)
+    step = decide(dataclasses.replace(situation, out=situation.out | {lost}) if lost else situation)
     last = ran_of(connection, rebuild)[1]
     if step.take_out:
         take_out(connection, last[-1].worker, step.take_out, now, other_than=rebuild)
@@ -77,16 +81,16 @@ def situation_of(connection: sa.Connection, row: sa.Row[Any]) -> Situation:
     situation = Situation(
         night_at=row.night_at,
         ran=ran,
-        past=past_of(connection, row, ran[-1].environment if ran else ""),
+        past=past_of(connection, row, ran[-1].environment if ran else "", told=rules.tell),
         confirm=rules.confirm,
         left=tuple(json.loads(row.left)),
         out=frozenset(out_of_service(connection)),
     )
-    if not ran or ran[-1].outcome != "fail":
+    if not ran or (ran[-1].outcome != "fail" and ran[-1].kind != "control"):
         return situation
     if _is_launchpads(row):
         return dataclasses.replace(situation, control="elsewhere")
-    if control_passed(connection, rows[-1].worker, rows[-1].started_at):
+    if ran[-1].kind != "control" and control_passed(connection, rows[-1].worker, rows[-1].started_at):
         return dataclasses.replace(situation, control="passed")
     known = control_for(connection, row, rules.control) is not None
     return dataclasses.replace(situation, control="known" if known else "unknown")
@@ -131,7 +135,7 @@ def settle(connection: sa.Connection, row: sa.Row[Any], settled: Settled, now: f
     words = _search(connection, row, failed[-1]) if settled.verdict is RebuildVerdict.NEW_FAILURE else ""
     culprit = json.dumps(asdict(Culprit(words))) if words else None
     if settled.verdict is RebuildVerdict.STILL_FAILING and not settled.cause_changed:
-        culprit = last_culprit(connection, row)
+        culprit = last_culprit(connection, row, told=rules_of(row).tell)
     values = {
         "verdict": settled.verdict.value,
         "since": settled.since,
@@ -189,12 +193,7 @@ def take_out(connection: sa.Connection, worker: str, reason: str, now: float, ot
     """Take a worker out of service: what waits for it starts again elsewhere; what it alone said is no news."""
     if worker not in out_of_service(connection):
         set_in_service(connection, worker, reason, now)
-    waiting = sa.select(builds.c.rebuild).where(
-        builds.c.state == "waiting", builds.c.wanted_worker == worker, builds.c.rebuild != other_than
-    )
-    for rebuild in connection.execute(waiting.distinct()).scalars().all():
-        drop_waiting(connection, rebuild, now)
-        advance(connection, rebuild, now)
+    start_again_elsewhere(connection, worker, now, other_than)
     said = (
         sa.select(rebuilds.c.id)
         .join(builds, builds.c.id == rebuilds.c.decided_by)
@@ -204,8 +203,22 @@ def take_out(connection: sa.Connection, worker: str, reason: str, now: float, ot
     connection.execute(
         sa.update(rebuilds)
         .where(rebuilds.c.id.in_(said))
-        .values(cause_changed=False, reason=rebuilds.c.reason + "; its worker was taken out of service since")
+        .values(
+            cause_changed=False,
+            fingerprint="",  # or the next night would take that cause for known
+            reason=rebuilds.c.reason + "; its worker was taken out of service since",
+        )
     )
+
+
+def start_again_elsewhere(connection: sa.Connection, worker: str, now: float, other_than: int = 0) -> None:
+    """What waits for a worker that will not come, as it is lost or out of service, begins anew on another."""
+    waiting = sa.select(builds.c.rebuild).where(
+        builds.c.state == "waiting", builds.c.wanted_worker == worker, builds.c.rebuild != other_than
+    )
+    for rebuild in connection.execute(waiting.distinct()).scalars().all():
+        drop_waiting(connection, rebuild, now)
+        advance(connection, rebuild, now, lost=worker)
 
 
 def set_in_service(connection: sa.Connection, worker: str, why_not: str, now: float) -> None:

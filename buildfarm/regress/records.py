@@ -133,10 +133,13 @@ class Label:
 
 
 def variant_of(job: RebuildJob) -> str:
-    """A name for the repositories that a job builds from besides its series'; "" is none."""
-    if not job.extra:
+    """A name for what decides a job's results besides its source and series: the repositories that it builds from
+    too, and its options, but for how many processes it may run; "" is for none of both."""
+    options = sorted({word for word in job.options if not word.startswith("parallel=")})
+    if not job.extra and not options:
         return ""
-    text = json.dumps([asdict(one) for one in job.extra], sort_keys=True)
+    content = [*(asdict(one) for one in job.extra), *options]
+    text = json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

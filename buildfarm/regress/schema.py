@@ -35,8 +35,8 @@ nights = Table(
     sqlite_autoincrement=True,
 )
 
-# One for each subject of a night. variant: a digest of the repositories that it builds from besides its series';
-# what is built from others is not compared. left: workers that it has left behind.
+# One for each subject of a night. variant: a digest of its options, and of the repositories that it builds from
+# besides its series'; what is built otherwise is not compared. left: workers that it has left behind.
 rebuilds = Table(
     "rebuilds",
     metadata,

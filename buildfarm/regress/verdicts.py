@@ -7,8 +7,11 @@ worker said that was taken out of service is left out before.
     ------------------------ --------------------------------------- ------------------------------------------
     none                                                             build: first
     control, passed                                                  new failure
-    control, anything else                                           its worker is taken out; start again
-    any that did not pass    its worker was taken out meanwhile      start again
+    control, failed                                                  its worker is taken out; start again
+    control, error           it was the third (each after its tries) start again
+    control, error           no other is known                       new failure, by assumption
+    control, error                                                   build: another control, there
+    any that did not pass    its worker went out of service          start again
     dependency wait                                                  dependency wait
     error                    (after all its tries)                   infrastructure
     pass                     this input failed, now or before        flaky
@@ -35,6 +38,7 @@ from buildfarm.regress.model import BuildKind, Outcome, RebuildVerdict
 
 RETRY_DELAYS_S = (10.0, 60.0, 300.0)
 WORKER_LIMIT = 3
+CONTROL_LIMIT = 3
 TROUBLE_LIMIT, TROUBLE_WITHIN_S = 3, 86400.0
 """So many packages, built elsewhere after trouble on one worker that has built nothing else since, take it out."""
 AGAIN_LIMIT = 4
@@ -86,9 +90,9 @@ class Past:
 class Situation:
     """All that is decided by. ``ran`` are the builds that count, oldest first.
 
-    ``control``: whether no package is known to be good, one is, or one has passed on the worker of the last build
-    since that began; "elsewhere" is a build on Launchpad, whose builders nobody can try. ``left`` are workers that
-    this rebuild has left behind, ``out`` those out of service.
+    ``control``: whether no package is known to be good that was not tried in vain, one is, or one has passed on
+    the worker of the last build since that began; "elsewhere" is a build on Launchpad, whose builders nobody can
+    try. ``left`` are workers that this rebuild has left behind, ``out`` those out of service.
     """
 
     night_at: float
@@ -149,7 +153,7 @@ def decide(now: Situation) -> Next | Settled:
     if last.kind == "control":
         return _after_control(now, last)
     if last.outcome != "pass" and last.worker in now.out:
-        return _elsewhere(now, last.worker, "what it said does not count: its worker was taken out of service")
+        return _elsewhere(now, last.worker, "what it said does not count: its worker went out of service")
     if last.outcome == "dependency-wait":
         return _settled(now, RebuildVerdict.DEPENDENCY_WAIT, last.reason)
     if last.outcome == "error":
@@ -162,7 +166,17 @@ def _after_control(now: Situation, control: Ran) -> Next | Settled:
     if control.outcome == "pass":
         words = f"failed {_times(_failures(now))} in one environment; a control package passed on {control.worker}"
         return _settled(now, RebuildVerdict.NEW_FAILURE, words)
-    said = f"a control package that is known to be good did not pass: {control.reason or control.outcome}"
+    if control.worker in now.out:
+        return _elsewhere(now, control.worker, "its control does not count: its worker went out of service")
+    if control.outcome != "fail":  # the farm's own trouble: it says nothing of the worker
+        if sum(one.kind == "control" for one in now.ran) >= CONTROL_LIMIT:
+            return _elsewhere(now, control.worker, f"{CONTROL_LIMIT} controls met trouble there: {control.reason}")
+        if now.control == "known":
+            return Next("control", worker=control.worker, alone=True)
+        words = f"failed {_times(_failures(now))} in one environment; assumed: {control.worker} is sound, as"
+        words += f" no control came to a result there: {control.reason}"
+        return _settled(now, RebuildVerdict.NEW_FAILURE, words)
+    said = f"a control package that is known to be good failed: {control.reason or control.outcome}"
     return _elsewhere(now, control.worker, f"on its worker {said}", take_out=said)
 
 

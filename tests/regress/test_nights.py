@@ -7,12 +7,13 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from buildfarm.errors import FarmTrouble, UsageError
-from buildfarm.regress.model import BuildReport, RebuildVerdict, Subject
+from buildfarm.regress.model import BuildReport, Outcome, RebuildVerdict, Subject
 from buildfarm.regress.nights import START_LIMIT, NightRules, open_nights
 from tests.regress.rounds import DAY_S, Farm, job, report
 
@@ -223,6 +224,105 @@ def test_a_worker_that_is_put_back_starts_with_a_clean_sheet(farm: Farm) -> None
     meet_trouble(farm, "a", "b", "c")
     farm.nights.put_back("w1")
     meet_trouble(farm, "d")
+    assert farm.nights.workers_out() == {}
+
+
+def test_a_control_whose_files_are_gone_gives_way_to_another(farm: Farm) -> None:
+    farm.round("hello", "quick", "slow", environment="e0")
+    night = farm.begin("hello")
+    farm.step("w1", "fail", "e2")
+    farm.step("w1", "fail", "e2")
+    packages = []
+    for outcome in ("error",) * 4 + ("pass",):
+        control = farm.step("w1", outcome)  # type: ignore[arg-type]
+        assert control.kind == "control"
+        packages.append(control.job.package)
+    assert packages[:4] == packages[:1] * 4
+    assert {packages[0], packages[4]} == {"quick", "slow"}
+    assert farm.verdicts(night) == {"hello": "new failure"}
+    assert farm.nights.workers_out() == {}
+
+
+def test_what_somebody_tries_by_hand_does_not_take_the_news_from_the_night(farm: Farm) -> None:
+    farm.round("hello", "good")
+    farm.round("hello", of="by-hand", fails={"hello": {}}, tell=False, confirm=False, culprit=False)
+    night = farm.round("hello", "good", fails={"hello": {}}, environment="e2")
+    assert farm.verdicts(night)["hello"] == "new failure"
+    assert "libfoo" in str(farm.rebuild(night, "hello").culprit)
+    by_hand = farm.round("hello", of="by-hand", fails={"hello": {}}, environment="e2", tell=False)
+    assert farm.verdicts(by_hand) == {"hello": "still failing"}
+
+
+def test_other_options_are_another_input_and_more_processes_are_not(farm: Farm) -> None:
+    def night(of: str, options: tuple[str, ...], outcome: Outcome) -> str:
+        jobs = [replace(job("hello", of=of), options=options)]
+        begun = farm.nights.open_night(of, jobs, driver="farm", reason="its time", rules=NightRules(confirm=False))
+        while farm.nights.due("farm"):
+            farm.step("w1", outcome, "e1")
+        farm.nights.end_nights()
+        return farm.verdicts(begun)["hello"]
+
+    assert night("fast", ("nocheck",), "pass") == "still passing"
+    assert night("full", (), "fail") == "new failure"
+    assert night("fast", ("nocheck", "parallel=4"), "pass") == "still passing"
+    assert night("full", ("parallel=2",), "fail") == "still failing"
+
+
+def test_flakiness_is_remembered_over_environments(farm: Farm) -> None:
+    """Fails one time in three: what is found flaky in some nights, and passes in those between, is no news."""
+    for n in range(3):
+        night = farm.begin("hello")
+        farm.step("w1", "fail", f"flaky{n}")
+        farm.step("w1", "pass", f"flaky{n}")
+        farm.nights.end_nights()
+        assert farm.verdicts(night) == {"hello": "flaky"}
+        farm.round("hello", environment=f"quiet{n}")
+    night = farm.begin("hello")
+    for outcome in ("fail", "fail", "pass"):
+        farm.step("w1", outcome, "tonight")  # type: ignore[arg-type]
+    assert farm.verdicts(night) == {"hello": "flaky"}
+
+
+def test_a_row_of_failures_that_may_be_chance_is_counted_over_nights(farm: Farm) -> None:
+    for outcomes in (("fail", "pass"), ("fail", "fail", "fail", "fail", "pass")):  # 5 of 7: nine are too many
+        night = farm.begin("hello")
+        for outcome in outcomes:
+            farm.step("w1", outcome, "e1")  # type: ignore[arg-type]
+        farm.nights.end_nights()
+    failures, nights = 0, 0
+    while farm.verdicts(night) == {"hello": "flaky"}:
+        night = farm.begin("hello")
+        nights += 1
+        while found := farm.due():
+            if found[0][2].kind == "culprit":
+                break
+            farm.step("w1", "fail", f"night{nights}")
+            failures += 1
+        farm.nights.end_nights()
+    assert farm.verdicts(night) == {"hello": "new failure"}
+    assert (failures, nights) == (9, 2)
+
+
+def test_what_an_unsound_worker_told_is_news_when_a_sound_one_tells_it(farm: Farm) -> None:
+    farm.round("a", "good", fails={"a": {}})
+    farm.begin("a", culprit=False)
+    farm.step("w1", "fail", "e2", fingerprint="another cause")
+    farm.nights.take_out("w1", "its memory is broken")
+    farm.nights.end_nights()
+    night = farm.begin("a", culprit=False)
+    farm.step("w2", "fail", "e2", fingerprint="another cause")
+    assert farm.rebuild(night, "a").cause_changed
+
+
+def test_a_worker_that_is_only_gone_leaves_the_news_it_told(farm: Farm) -> None:
+    farm.round("a", "b", "good", fails={"a": {}})
+    night = farm.begin("a", "b", culprit=False)
+    for _, _, build in farm.due():
+        farm.end(build, "w1", "fail", "e2", fingerprint="another cause")
+    farm.nights.leave("w1")
+    ((build, worker),) = [(one.kind, one.wanted_worker) for _, _, one in farm.due()]
+    assert (build, worker) == ("first", "")
+    assert farm.rebuild(night, "a").cause_changed
     assert farm.nights.workers_out() == {}
 
 

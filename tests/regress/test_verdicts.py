@@ -142,15 +142,35 @@ def test_the_table(case: str) -> None:
         assert got.reason
 
 
-@pytest.mark.parametrize("outcome", ["fail", "error"])
-def test_a_worker_on_which_a_control_does_not_pass_is_taken_out_and_the_rebuild_starts_again(
-    outcome: Outcome,
-) -> None:
-    ran = (first("fail"), again("fail"), control(outcome))
+def test_a_worker_on_which_a_control_fails_is_taken_out_and_the_rebuild_starts_again() -> None:
+    ran = (first("fail"), again("fail"), control("fail"))
     got = decide(Situation(TONIGHT, ran, was(PASSING), left=("w0",)))
     assert isinstance(got, Next)
     assert (got.kind, got.avoid, got.restart, got.environment) == ("first", ("w0", "w1"), True, "")
     assert "said so" in got.take_out
+
+
+def test_a_control_that_meets_trouble_takes_no_worker_out() -> None:
+    ran = (first("fail"), again("fail"), control("error"))
+    assert decide(Situation(TONIGHT, ran, was(PASSING), "known")) == TRY_WORKER
+    got = decide(Situation(TONIGHT, ran, was(PASSING), "unknown"))
+    assert isinstance(got, Settled)
+    assert (got.verdict, got.take_out) == (NEW, "")
+    assert "assumed: w1 is sound, as no control came to a result there: said so" in got.reason
+
+
+def test_where_three_controls_met_trouble_the_rebuild_starts_again_elsewhere() -> None:
+    ran = (first("fail"), again("fail"), *[control("error")] * 3)
+    got = decide(Situation(TONIGHT, ran, was(PASSING), "known"))
+    assert isinstance(got, Next)
+    assert (got.kind, got.avoid, got.restart, got.take_out) == ("first", ("w1",), True, "")
+
+
+def test_a_control_on_a_worker_that_went_out_of_service_meanwhile_does_not_count() -> None:
+    ran = (first("fail"), again("fail"), control("error"))
+    got = decide(Situation(TONIGHT, ran, was(PASSING), out=frozenset({"w1"})))
+    assert isinstance(got, Next)
+    assert (got.kind, got.avoid, got.restart, got.take_out) == ("first", ("w1",), True, "")
 
 
 def test_after_three_workers_it_is_infrastructure() -> None:
