@@ -80,10 +80,13 @@ def verdicts_before(rebuild: sa.Row[Any], *, told: bool) -> sa.Select[*tuple[Any
         )
         .order_by(rebuilds.c.ended_at.desc(), rebuilds.c.id.desc())
     )
-    if told:
-        theirs = sa.select(nights.c.number).where(sa.func.json_extract(nights.c.rules, "$.tell"))
-        query = query.where(rebuilds.c.night.in_(theirs))
-    return query
+    return query.where(_in_nights(told=told))
+
+
+def _in_nights(*, told: bool) -> sa.ColumnElement[bool]:
+    if not told:
+        return sa.true()
+    return rebuilds.c.night.in_(sa.select(nights.c.number).where(sa.func.json_extract(nights.c.rules, "$.tell")))
 
 
 def past_of(connection: sa.Connection, rebuild: sa.Row[Any], environment: str, *, told: bool) -> Past:
@@ -93,7 +96,7 @@ def past_of(connection: sa.Connection, rebuild: sa.Row[Any], environment: str, *
     before = _word(rows[0]) if rows else None
     conclusive = [row for row in rows if row.verdict in CONCLUSIVE]
     if not conclusive:
-        return Past(None, before, results=_results(connection, rebuild, rebuild.version, environment))
+        return Past(None, before, results=_results(connection, rebuild, environment, told=told))
     fingerprints = set()
     for row in conclusive:
         if row.verdict not in FAILING:
@@ -103,8 +106,8 @@ def past_of(connection: sa.Connection, rebuild: sa.Row[Any], environment: str, *
         settled=_word(conclusive[0]),
         before=before,
         fingerprints=frozenset(fingerprints - {""}),
-        results=_results(connection, rebuild, rebuild.version, environment),
-        like=_while_flaky(connection, rebuild, conclusive),
+        results=_results(connection, rebuild, environment, told=told),
+        like=_while_flaky(connection, rebuild, conclusive, told=told),
     )
 
 
@@ -113,7 +116,11 @@ def _word(row: sa.Row[*tuple[Any, ...]]) -> Word:
 
 
 def _while_flaky(
-    connection: sa.Connection, rebuild: sa.Row[Any], conclusive: Sequence[sa.Row[*tuple[Any, ...]]]
+    connection: sa.Connection,
+    rebuild: sa.Row[Any],
+    conclusive: Sequence[sa.Row[*tuple[Any, ...]]],
+    *,
+    told: bool,
 ) -> tuple[bool, ...]:
     """All results, oldest first, since the subject was first found flaky of late, if it was and if nothing has
     broken or mended it since; with those that it was found flaky by."""
@@ -126,24 +133,27 @@ def _while_flaky(
     environment = connection.execute(sa.select(builds.c.ran_in).where(builds.c.id == first.decided_by)).scalar()
     same_input = (rebuilds.c.version == first.version) & (builds.c.ran_in == environment)
     since = rebuilds.c.id.in_([row.id for row in of_late[: flaky[-1] + 1]])
-    return _outcomes(connection, rebuild, since | same_input)
+    return _outcomes(connection, rebuild, since | same_input, told=told)
 
 
-def _results(connection: sa.Connection, rebuild: sa.Row[Any], version: str, environment: str) -> tuple[bool, ...]:
-    """The results of one input, oldest first, without those of this rebuild."""
+def _results(connection: sa.Connection, rebuild: sa.Row[Any], environment: str, *, told: bool) -> tuple[bool, ...]:
+    """The results of a rebuild's source in one environment, oldest first, without its own."""
     if not environment:
         return ()
-    same_input = (rebuilds.c.version == version) & (builds.c.ran_in == environment)
-    return _outcomes(connection, rebuild, same_input)
+    same_input = (rebuilds.c.version == rebuild.version) & (builds.c.ran_in == environment)
+    return _outcomes(connection, rebuild, same_input, told=told)
 
 
-def _outcomes(connection: sa.Connection, rebuild: sa.Row[Any], those: sa.ColumnElement[bool]) -> tuple[bool, ...]:
+def _outcomes(
+    connection: sa.Connection, rebuild: sa.Row[Any], those: sa.ColumnElement[bool], *, told: bool
+) -> tuple[bool, ...]:
     query = (
         sa.select(builds.c.outcome)
         .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
         .where(
             of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
             rebuilds.c.id != rebuild.id,
+            _in_nights(told=told),
             those,
             IS_RESULT,
         )

@@ -253,6 +253,13 @@ def test_what_somebody_tries_by_hand_does_not_take_the_news_from_the_night(farm:
     assert farm.verdicts(by_hand) == {"hello": "still failing"}
 
 
+def test_what_somebody_tries_by_hand_makes_nothing_flaky(farm: Farm) -> None:
+    farm.round("hello", "good")
+    farm.round("hello", of="by-hand", fails={"hello": {}}, tell=False)
+    night = farm.round("hello", "good")
+    assert farm.verdicts(night) == {"hello": "still passing", "good": "still passing"}
+
+
 def test_other_options_are_another_input_and_more_processes_are_not(farm: Farm) -> None:
     def night(of: str, options: tuple[str, ...], outcome: Outcome) -> str:
         jobs = [replace(job("hello", of=of), options=options)]
