@@ -16,7 +16,7 @@ from buildfarm.errors import UsageError
 from buildfarm.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from buildfarm.regress.model import BuildReport
+    from buildfarm.regress.model import BuildReport, RebuildJob
     from buildfarm.regress.nights import Nights
     from buildfarm.regress.package_set import PackageSet
     from buildfarm.regress.records import Build, Driver, Night, Rebuild
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "error": 3, "dependency-wait": 4}
 MOST_JOBS = 64
-ACTIONS = ("now", "report", "cancel", "label", "workers", "build")
+ACTIONS = ("now", "resume", "report", "cancel", "label", "workers", "build")
+NAMED_AT_MOST = 5
 
 
 def arrange(words: Sequence[str]) -> list[str]:
@@ -39,6 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "buildfarm rebuild SET|PACKAGE... [options]\n       buildfarm rebuild ACTION ..."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, prog="buildfarm rebuild")
     _configure_now(actions.add_parser("now", help="rebuild a set or packages now (the word may be left out)"))
+    resume = actions.add_parser("resume", help="go on with a night that was interrupted on this machine")
+    resume.add_argument("night", type=int, metavar="NIGHT")
+    _configure_building(resume)
+    resume.set_defaults(act=_resume)
     report = actions.add_parser("report", help="what rebuilds came to")
     report.add_argument(
         "--since", default="1d", metavar="WHEN", help="a date, 7d, 12h, or a night's number (default 1d)"
@@ -71,16 +76,20 @@ def _configure_now(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--architecture", action="append", default=[], metavar="A", help="only this architecture")
     parser.add_argument("--here", action="store_true", help="on this machine, also where the farm runs")
     parser.add_argument("--publish", action="store_true", help="with --here: upload the set's results, too")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="builds at once, here (default: 1)")
     parser.add_argument("--no-confirm", action="store_true", help="believe a failure at once")
     parser.add_argument("--no-culprit", action="store_true", help="do not search for a new failure's cause")
     parser.add_argument("--timeout", default="", metavar="TIME", help="for each build: 90m, 4h")
-    parser.add_argument("--watch", action="store_true", help="show the builds' logs")
+    _configure_building(parser)
     parser.epilog = (
-        "A night that was interrupted goes on where it stopped. Exit status: 0 all pass, 1 a package fails, "
-        "2 wrong usage, 3 trouble of the farm, 4 dependencies are missing."
+        "A night that was interrupted goes on where it stopped when the same is asked for again. Exit status: "
+        "0 all pass, 1 a package fails, 2 wrong usage, 3 trouble of the farm, 4 dependencies are missing."
     )
     parser.set_defaults(act=_now)
+
+
+def _configure_building(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="builds at once, here (default: 1)")
+    parser.add_argument("--watch", action="store_true", help="show the builds' logs")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,8 +112,7 @@ def _now(args: argparse.Namespace, settings: Settings) -> int:
     from buildfarm.parts import living
     from buildfarm.regress.local import alone_here
 
-    if not 1 <= args.jobs <= MOST_JOBS:
-        raise UsageError(f"--jobs is a number from 1 to {MOST_JOBS}")
+    _check_jobs(args)
     nights = _nights(settings)
     if living(settings, "master") is not None and not args.here:
         night = open_now(args, nights, settings, "farm")
@@ -116,27 +124,92 @@ def _now(args: argparse.Namespace, settings: Settings) -> int:
         return _night_here(night, nights, settings, watch=args.watch, jobs=args.jobs)
 
 
+def _resume(args: argparse.Namespace, settings: Settings) -> int:
+    from buildfarm.regress.local import alone_here
+
+    _check_jobs(args)
+    nights = _nights(settings)
+    with alone_here(settings):
+        night = _find_night(nights, args.night)
+        if night.ended_at is not None or night.driver != "here":
+            state = "has ended" if night.ended_at is not None else "is the farm's, which goes on by itself"
+            raise UsageError(
+                f"night {night.number} of {night.set} {state}",
+                resolution=f"`buildfarm rebuild report --since {night.number}` tells how it went.",
+            )
+        _print_going_on(night)
+        return _night_here(night, nights, settings, watch=args.watch, jobs=args.jobs)
+
+
+def _check_jobs(args: argparse.Namespace) -> None:
+    if not 1 <= args.jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs is a number from 1 to {MOST_JOBS}")
+
+
+def _print_going_on(night: Night) -> None:
+    print(f"night {night.number} of {night.set} goes on where it stopped", flush=True)
+
+
 def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, driver: Driver) -> Night:
-    """The night that is asked for: one of this set that goes on here, or a new one."""
+    """The night that is asked for: one that was interrupted here and is the same, or a new one.
+
+    Raises UsageError where another one of the set was interrupted here, which its command would go on with.
+    """
     from buildfarm.regress.opening import open_set
 
     wanted = chosen_set(args, settings)
-    for night in nights.open_nights_of("here"):
-        if driver == "here" and night.set == wanted.name:
-            print(f"night {night.number} of {night.set} goes on where it stopped", flush=True)
-            return night
     if wanted.publish and driver == "here" and not args.publish:
         print(f"nothing is uploaded to {wanted.publish} from here: --publish does that", flush=True)
         wanted = replace(wanted, publish="")
     elif args.publish and not wanted.publish:
         raise UsageError("these packages have no archive to go to", resolution="Give their set a `publish`.")
+    left = _find_left(wanted, nights, settings, driver)
+    if left is not None:
+        if driver == "here" and _is_asked_for(left, wanted, nights, settings):
+            _print_going_on(left)
+            return left
+        raise _is_in_the_way(left, nights, driver)
     if wanted.publish:
         _prepare_publishing(wanted, settings, driver)
     night, left_out = open_set(wanted, nights, settings, driver=driver, reason="by hand")
-    for left in left_out:
-        print(f"left out: {left}", file=sys.stderr, flush=True)
+    for one in left_out:
+        print(f"left out: {one}", file=sys.stderr, flush=True)
     print(f"night {night.number} of {night.set}: {len(nights.rebuilds(night))} to rebuild", flush=True)
     return night
+
+
+def _find_left(wanted: PackageSet, nights: Nights, settings: Settings, driver: Driver) -> Night | None:
+    """The night of a set that was interrupted on this machine; ``driver`` here is alone there."""
+    from buildfarm.regress.local import is_built_here
+
+    found = next((one for one in nights.open_nights_of("here") if one.set == wanted.name), None)
+    return None if found is not None and driver == "farm" and is_built_here(settings) else found
+
+
+def _is_asked_for(night: Night, wanted: PackageSet, nights: Nights, settings: Settings) -> bool:
+    """Whether a night rebuilds what a set comes to today, in the same way; newer versions make no difference."""
+    from buildfarm.regress.opening import rules_of_set
+    from buildfarm.regress.sources import select
+
+    asked = {_without_version(job) for job in select(wanted, settings).require_jobs()}
+    going_on = {_without_version(one.job) for one in nights.rebuilds(night)}
+    return night.settings == rules_of_set(wanted) and going_on == asked
+
+
+def _without_version(job: RebuildJob) -> RebuildJob:
+    return replace(job, version="", files=())
+
+
+def _is_in_the_way(night: Night, nights: Nights, driver: Driver) -> UsageError:
+    subjects = [str(one.subject) for one in nights.rebuilds(night)]
+    more = f" and {len(subjects) - NAMED_AT_MOST} more" if len(subjects) > NAMED_AT_MOST else ""
+    what = f"{', '.join(subjects[:NAMED_AT_MOST])}{more}"
+    why = "other packages or options than now" if driver == "here" else "on this machine, not by the farm"
+    return UsageError(
+        f"night {night.number} of {night.set} was interrupted: {what}, {why}",
+        resolution=f"`buildfarm rebuild resume {night.number}` goes on with it here, "
+        f"`buildfarm rebuild cancel {night.number}` ends it.",
+    )
 
 
 def _prepare_publishing(wanted: PackageSet, settings: Settings, driver: str) -> None:
@@ -277,13 +350,21 @@ def _report(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _cancel(args: argparse.Namespace, settings: Settings) -> int:
+    from buildfarm.regress.local import cancel_left
+
     nights = _nights(settings)
-    night = nights.night(args.night)
-    if night is None:
-        raise UsageError(f"there is no night {args.night}", resolution="`buildfarm rebuild report` names them.")
-    nights.cancel(night)
+    night = _find_night(nights, args.night)
+    if not cancel_left(night, nights, settings):
+        nights.cancel(night)
     print(f"night {night.number} of {night.set} has ended")
     return 0
+
+
+def _find_night(nights: Nights, number: int) -> Night:
+    night = nights.night(number)
+    if night is None:
+        raise UsageError(f"there is no night {number}", resolution="`buildfarm rebuild report` names them.")
+    return night
 
 
 def _label(args: argparse.Namespace, settings: Settings) -> int:

@@ -14,6 +14,7 @@ from twisted.python import log
 
 from buildfarm.errors import FarmError
 from buildfarm.process import run
+from buildfarm.regress.local import cancel_left
 from buildfarm.regress.nights import Nights
 from buildfarm.regress.package_set import PackageSet
 from buildfarm.regress.schedule import next_due
@@ -49,6 +50,12 @@ def sets_due(
         if due_at <= now and not (name in stumbles and stumbles[name].not_before > now):
             found.append((wanted, last.number if last is not None and last.ended_at is None else None))
     return tuple(found)
+
+
+def end_left(number: int, nights: Nights, settings: Settings) -> bool:
+    """End a night that a command on this machine began and no longer builds; returns whether it was such a one."""
+    night = nights.night(number)
+    return night is not None and cancel_left(night, nights, settings)
 
 
 def open_in_child(settings: Settings, wanted: PackageSet, reason: str) -> dict[str, Any]:
@@ -91,13 +98,23 @@ class Schedule:
             for wanted, going_on in await self._in_thread(
                 sets_due, self.book, self._nights, dict(self._stumbles), now
             ):
-                if going_on is not None:
-                    self._tell_of(wanted, going_on)
-                else:
+                if going_on is None or await self._is_out_of_the_way(self.settings, wanted, going_on):
                     opened = await self._open(self.settings, wanted) or opened
+                else:
+                    self._tell_of(wanted, going_on)
             return opened
         finally:
             self._opening = False
+
+    @async_to_deferred
+    async def _is_out_of_the_way(self, settings: Settings, wanted: PackageSet, number: int) -> bool:
+        if not await self._in_thread(end_left, number, self._nights, settings):
+            return False
+        log.msg(
+            f"night {number} of {wanted.name} was interrupted on this machine, and nobody went on with it before "
+            f"the set was due {wanted.when}: it is cancelled"
+        )
+        return True
 
     def _tell_of(self, wanted: PackageSet, number: int) -> None:
         if self._told_of.get(wanted.name) != number:

@@ -1,13 +1,12 @@
 """A night on this machine, without Buildbot: its builds one after another, or a few at once, each in a process.
 
 What a killed command left is taken up by the next one: a build that was under way is started again, and one that
-had left its report is not done twice.
+had left its report is not done twice. A lock tells whether a command builds; a night that none builds is **left**.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import subprocess
@@ -15,9 +14,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildfarm.build.bootstrap import locked_if_free
 from buildfarm.errors import FarmError, UsageError
 from buildfarm.regress.model import BuildReport
 from buildfarm.regress.nights import Nights
@@ -31,6 +32,9 @@ from buildfarm.trunk.location import reaching_environment
 
 HERE: Driver = "here"
 WAIT_S = 2.0
+LOOKING_S = 2.0
+"""Who only looks whether somebody builds here holds the lock for much less."""
+GONE = BuildReport("error", "the command that built it is gone")
 
 
 @dataclass(frozen=True)
@@ -45,17 +49,47 @@ class Telling:
 @contextlib.contextmanager
 def alone_here(settings: Settings) -> Iterator[None]:
     """Be the only command that builds nights here; raises UsageError while another one does."""
-    path = places_of(settings).root / "here.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    until = time.monotonic() + LOOKING_S
+    while True:
+        with _claimed(settings) as alone:
+            if alone:
+                yield
+                return
+        if time.monotonic() > until:
             raise UsageError(
                 "another `buildfarm rebuild` is building here",
                 resolution="Wait until it has ended; `buildfarm rebuild report` tells how far it is.",
-            ) from error
-        yield
+            )
+        time.sleep(LOOKING_S / 20)
+
+
+def is_built_here(settings: Settings) -> bool:
+    """Whether a command builds a night here now."""
+    with _claimed(settings) as alone:
+        return not alone
+
+
+def cancel_left(night: Night, nights: Nights, settings: Settings) -> bool:
+    """End a night of this machine that no command builds, with its builds; returns whether it is such a one."""
+    with _claimed(settings) as alone:
+        if not alone or night.driver != HERE:
+            return False
+        nights.cancel(night)
+        _take_back(nights)
+        return True
+
+
+def _claimed(settings: Settings) -> AbstractContextManager[bool]:
+    return locked_if_free(places_of(settings).root / "here.lock")
+
+
+def _take_back(nights: Nights) -> None:
+    """What a command that is gone had begun waits again, or is over with its night."""
+    for night, _, build in nights.submitted(HERE):
+        if night.ended_at is None:
+            nights.return_to_queue(build)
+        else:
+            nights.end(build, GONE, HERE, final=True)
 
 
 def run_night(
@@ -68,8 +102,7 @@ def run_night(
     places = places_of(settings)
     if HERE in nights.workers_out():  # by an earlier night: who asks for one here means it all the same
         nights.put_back(HERE)
-    for _, _, build in nights.submitted(HERE):
-        nights.return_to_queue(build)
+    _take_back(nights)
     running: dict[Future[BuildReport], tuple[Rebuild, Build]] = {}
     # A thread that started a build lives as long as it: the kernel ends a child with its parent's thread.
     with ThreadPoolExecutor(jobs) as pool:

@@ -10,6 +10,7 @@ from buildfarm.build.manifest import Manifest, read_manifest
 from buildfarm.build.namespaces import remove_owned_tree
 from buildfarm.errors import FarmError
 from buildfarm.files import remove_tree
+from buildfarm.regress.local import HERE, is_built_here
 from buildfarm.regress.nights import Nights
 from buildfarm.regress.places import Places
 from buildfarm.settings import Settings
@@ -31,7 +32,7 @@ def tidy(settings: Settings, nights: Nights, now: float) -> tuple[int, ...]:
     places = Places(settings.regression_root, settings.cache)
     keep = settings.regression.keep_nights
     gone = _remove_builds(places.root / "builds", nights.kept_builds_past(keep))
-    if not nights.submitted("farm") and not nights.submitted("here"):
+    if not _is_anything_built(nights, settings):
         _remove_environments(places, nights.environments_in_use(keep), now)
     _remove_asked(places.asked_of_launchpad, now)
     collect_environments(
@@ -41,6 +42,11 @@ def tidy(settings: Settings, nights: Nights, now: float) -> tuple[int, ...]:
         now=now,
     )
     return gone
+
+
+def _is_anything_built(nights: Nights, settings: Settings) -> bool:
+    """What a killed command left stays submitted for as long as nobody takes it up."""
+    return bool(nights.submitted("farm") or (nights.submitted(HERE) and is_built_here(settings)))
 
 
 def _remove_builds(directory: Path, past: tuple[int, ...]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from buildfarm.build.manifest import EnvironmentPackage, Manifest
+from buildfarm.regress.local import alone_here
 from buildfarm.regress.model import BuildReport, RebuildJob
 from buildfarm.regress.nights import open_nights
 from buildfarm.regress.places import Places
@@ -92,6 +93,20 @@ def test_environments_stay_while_anything_is_built(settings, nights, places):
     tidy(settings, nights, NOW)
     assert manifest.exists()
     nights.return_to_queue(build)
+    tidy(settings, nights, NOW)
+    assert not manifest.exists()
+    assert not deb.exists()
+
+
+def test_what_a_killed_command_left_keeps_nothing(settings, nights, places):
+    _, manifest, deb = environment(places, "old")
+    job = RebuildJob("nightly", "hello", "1.0", "bookworm", "amd64", ())
+    nights.open_night("nightly", [job], driver="here", reason="", rules=NightRules())
+    ((_, _, due),) = nights.due("here")
+    nights.start(due)
+    with alone_here(settings):
+        tidy(settings, nights, NOW)
+        assert manifest.exists()
     tidy(settings, nights, NOW)
     assert not manifest.exists()
     assert not deb.exists()

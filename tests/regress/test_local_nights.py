@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from buildfarm.cli import main
 from buildfarm.errors import UsageError
 from buildfarm.regress.local import HERE, Telling, alone_here, run_night
 from buildfarm.regress.nights import NightRules
@@ -72,6 +73,22 @@ def test_a_killed_night_goes_on_where_it_stopped(here: Here, yard: Yard) -> None
         assert [one.kind for one in here.builds(ended, package)] == ["first"], (
             "each has one build, and one verdict"
         )
+
+
+def test_an_interrupted_night_is_resumed_by_its_number(
+    here: Here, yard: Yard, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BUILDFARM_ROOT", str(here.settings.root))
+    monkeypatch.setenv("BUILDFARM_HOME", str(here.settings.home))
+    yard.state("before")
+    nights = here.nights
+    night = nights.open_night("yard", [yard.job("steady")], driver=HERE, reason="test", rules=NightRules())
+    nights.start(nights.due(HERE, night)[0][2], HERE)
+
+    assert main(["rebuild", "resume", str(night.number)]) == 0
+
+    assert here.verdicts(night) == {"steady": "still passing"}
+    assert "goes on where it stopped" in capfd.readouterr().out
 
 
 def test_two_commands_do_not_build_here_at_once(here: Here) -> None:
