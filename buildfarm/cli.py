@@ -8,7 +8,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from buildfarm import __version__
 from buildfarm.errors import FarmError, FarmTrouble, UsageError
@@ -37,6 +36,12 @@ COMMANDS = {
     "demo": "make the demonstration trunks and follow a commit to an installed package",
 }
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 wrong usage or input, 3 farm trouble."""
@@ -47,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     if args.home is not None:
-        os.environ["BUILDFARM_HOME"] = str(Path(args.home).resolve())
+        os.environ["BUILDFARM_HOME"] = os.path.realpath(args.home)
     try:
         status: int = importlib.import_module(f"buildfarm.commands.{args.command}").run(args)
     except UsageError as error:
@@ -62,14 +67,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if (told := _in_words(error)) is None:
             raise
-        print(
-            f"buildfarm {args.command}: {error.strerror}: {error.filename or 'a disk of the farm'}",
-            file=sys.stderr,
-        )
+        print(f"buildfarm {args.command}: {told}", file=sys.stderr)
         return 3
     return status
+
+
+def _in_words(error: OSError) -> FarmTrouble | None:
+    """What the system refused, where the machine's people can mend it; None for what only the farm's can."""
+    if error.errno in FULL:
+        return FarmTrouble(str(error.strerror), where=str(error.filename or "a disk of the farm"))
+    if error.errno in REFUSED and error.filename is not None:
+        return FarmTrouble(
+            str(error.strerror),
+            where=str(error.filename),
+            resolution="If it lies in the farm's home: `buildfarm --home DIR`, BUILDFARM_HOME or `home` in "
+            "farm.toml names a directory that you must be able to read and write.",
+        )
+    return None
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -314,9 +314,12 @@ def settings_of_home(root: Path | None = None, environ: Mapping[str, str] = os.e
 
 
 def _root(root: Path | None, environ: Mapping[str, str]) -> Path:
-    if root is None:
-        root = Path(environ[ROOT_VARIABLE]) if environ.get(ROOT_VARIABLE) else find_root(Path.cwd())
-    return root.resolve()
+    if root is None and environ.get(ROOT_VARIABLE):
+        root = Path(environ[ROOT_VARIABLE])
+    try:
+        return (root or find_root(Path.cwd())).resolve()
+    except OSError as error:  # a directory on the way is shut, or the current one is gone
+        raise _unreadable(Path(error.filename or "."), error) from error
 
 
 def _read_table(name: str, table: Any, settings: Settings) -> Any:
@@ -412,6 +415,15 @@ def _check_machines(vm: VmSettings) -> None:
             raise ValueError(f"{where}.location: a path, or a URL that begins with http:// or https://, is wanted")
 
 
+def _unreadable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot be read: {error.strerror}",
+        where=str(path),
+        resolution=f"The checkout ({ROOT_VARIABLE}) and the farm's home (`buildfarm --home DIR`, {HOME_VARIABLE}, "
+        f"or `home` in {SETTINGS_FILE}) are directories that you must be able to read.",
+    )
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -419,6 +431,8 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"not valid TOML: {error}", where=str(path)) from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     for name in ("home", "recipes"):
         if not isinstance(data.get(name, ""), str):
             raise UsageError(f"{name}: a path in quotes is wanted", where=str(path))
