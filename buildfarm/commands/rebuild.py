@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildfarm.errors import UsageError
+from buildfarm.plain_text import plain_line
 from buildfarm.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, drive
         _prepare_publishing(wanted, settings, driver)
     night, left_out = open_set(wanted, nights, settings, driver=driver, reason="by hand")
     for one in left_out:
-        print(f"left out: {one}", file=sys.stderr, flush=True)
+        print(plain_line(f"left out: {one}"), file=sys.stderr, flush=True)
     print(f"night {night.number} of {night.set}: {len(nights.rebuilds(night))} to rebuild", flush=True)
     return night
 
@@ -280,19 +281,19 @@ def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool
             "publish": ", published",
         }
         what = kind.get(build.kind, ", searching for the cause")
-        print(f"  #{build.id} {build.job.subject} {build.job.version}{what}", flush=True)
+        print(plain_line(f"  #{build.id} {build.job.subject} {build.job.version}{what}"), flush=True)
 
     def ended(build: Build, report: BuildReport) -> None:
         if LOOK_AGAIN_S in report.facts:
             if looked.get(build.id) != report.reason:
-                print(f"  #{build.id} goes on: {report.reason}", flush=True)
+                print(plain_line(f"  #{build.id} goes on: {report.reason}"), flush=True)
             looked[build.id] = report.reason
             return
         took = f"{report.total_s:.0f} s, {report.build_s:.0f} s of them its own build"
-        print(f"  #{build.id} {report.outcome}: {report.reason} ({took})", flush=True)
+        print(plain_line(f"  #{build.id} {report.outcome}: {report.reason} ({took})"), flush=True)
 
     def settled(rebuild: Rebuild, verdict: Settled) -> None:
-        print(f"{verdict.verdict}: {rebuild.subject}: {verdict.reason}", flush=True)
+        print(plain_line(f"{verdict.verdict}: {rebuild.subject}: {verdict.reason}"), flush=True)
 
     ended_night = run_night(night, nights, settings, Telling(begins, ended, settled), watch=watch, jobs=jobs)
     rebuilds = nights.rebuilds(ended_night)
@@ -383,7 +384,7 @@ def _workers(args: argparse.Namespace, settings: Settings) -> int:
         return 0
     out = nights.workers_out()
     for name, (reason, _since) in sorted(out.items()):
-        print(f"{name}: {reason}")
+        print(plain_line(f"{name}: {reason}"))
     if not out:
         print("no worker is out of service")
     return 0

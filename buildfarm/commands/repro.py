@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildfarm.errors import UsageError
+from buildfarm.plain_text import plain_line
 from buildfarm.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
             kept = read_pack(Path(args.run), settings)
     else:
         raise UsageError(f"{args.run!r} is neither a build's number nor a pack's file")
+    kept = replace(kept, told=plain_line(kept.told))
     out = sys.stdout.buffer
     if args.pack is not None:
         write_pack(kept, args.pack, settings, out)
@@ -69,5 +72,5 @@ def _again(order: BuildOrder, settings: Settings) -> int:
 
     with own_place(settings) as directory:
         report = run_build(order, directory / "build", settings, sys.stdout.buffer)
-    print(f"{report.outcome}: {report.reason}")
+    print(plain_line(f"{report.outcome}: {report.reason}"))
     return EXIT_STATUS[report.outcome]

@@ -15,6 +15,8 @@ from functools import reduce
 from operator import or_
 from typing import BinaryIO, Protocol
 
+from buildfarm.plain_text import plain
+
 NEWLINE = 10
 LINE_LIMIT = 400
 LINE_LIMIT_BYTES = 4 * LINE_LIMIT
@@ -25,9 +27,6 @@ PINNED_BYTES = 1 << 11
 LAST_LINES = 15
 CONTEXT_BEFORE = 4
 CONTEXT_AFTER = 6
-
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @dataclass(slots=True)  # not frozen: millions are made
@@ -187,10 +186,9 @@ def _line(block: bytes, start: int, number: int) -> tuple[Line, int]:
 
 def _decode(block: bytes, start: int, end: int) -> str:
     text = block[start : min(end, start + LINE_LIMIT_BYTES)].decode("utf-8", "backslashreplace")
-    if "\x1b" in text:
-        text = _COLOUR.sub("", text)
-    if "\r" in text:  # what a terminal would show: the last that was written over it
-        text = next((part for part in reversed(text.split("\r")) if part), "")
+    if not text.isprintable():
+        # what a terminal would show: the last that was written over it
+        text = next((shown for part in reversed(text.split("\r")) if (shown := plain(part))), "")
     return text[:LINE_LIMIT]
 
 
