@@ -242,7 +242,7 @@ def _run(order: LayeredBuild, out: Path, log: BinaryIO, in_memory: int) -> _Ran:
         scratch = None if in_memory else stack.enter_context(private_directory(order.scratch))
         if scratch is not None:
             require_room(scratch, order.expected_bytes or SMALLEST_BYTES)
-        watch = LimitWatch(order.limits, scratch, memory_available())
+        watch = LimitWatch(order.limits, scratch, memory_available(), in_memory)
         stream = stack.enter_context(packed_source(order.files))
         out.mkdir(parents=True, exist_ok=True)
         results_bytes = min(

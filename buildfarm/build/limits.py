@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildfarm.build import usage
 from buildfarm.build.namespaces import Orders, enter
 from buildfarm.errors import FarmTrouble
 from buildfarm.process import clean_environment, descendants
 
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 RESERVE_BYTES = 2 << 30  # of the disk, that no build is given
 MEMORY_PARTS = (4, 5)  # of the memory that is available, a build may take
 DISK_LOOK_EACH_S = 5.0
 FILES_LIMIT = 4_000_000
 LOOK_SHARE = 20  # looking takes at most one part in so many of the time
-DISK_LOOK_AT_LEAST_S = 60.0  # but a disk that is nearly full is looked at as often as this
+MEMORY_LOOK_AT_LEAST_S = 15.0  # but memory is looked at as often as this,
+DISK_LOOK_AT_LEAST_S = 60.0  # and a disk that is nearly full
 MEASURE_TIMEOUT_S = 300
 
 
@@ -40,7 +41,7 @@ class LimitWatch:
 
     The kernel bounds what it can bound for an ordinary user: each process' files and the number of processes. What
     all processes hold together, and what all their files take in ``scratch`` (None: they are in memory, and the
-    mount has its own limit), is looked at from outside.
+    mount has its own limit, ``in_memory_bytes``), is looked at from outside.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class LimitWatch:
         limits: BuildLimits,
         scratch: Path | None,
         memory_available_bytes: int,
+        in_memory_bytes: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
@@ -55,6 +57,8 @@ class LimitWatch:
         self._clock = clock
         spare = memory_available_bytes * MEMORY_PARTS[0] // MEMORY_PARTS[1]
         self._memory_bytes = limits.memory_mib << 20 or spare
+        self._in_memory_bytes = in_memory_bytes
+        self._least_shared = usage.shared_by_all_bytes()
         self._next_look = 0.0
         self._next_disk_look = 0.0
         self._free_at_first = free_bytes(scratch) if scratch else 0
@@ -70,19 +74,28 @@ class LimitWatch:
         began = self._clock()
         if began < self._next_look:
             return ""
-        why = self._look_at_memory(pid)
+        family = tuple(descendants(pid))
+        why = self._look_at_memory(family)
         ended = self._clock()
-        self._next_look = ended + (ended - began) * LOOK_SHARE
-        return why or self._look_at_disk()
+        self._next_look = ended + min((ended - began) * LOOK_SHARE, MEMORY_LOOK_AT_LEAST_S)
+        return why or self._look_at_disk(family)
 
-    def _look_at_memory(self, pid: int) -> str:
-        held = sum(private_bytes(one) for one in descendants(pid))
+    def _look_at_memory(self, family: Sequence[int]) -> str:
+        each = [usage.resident_bytes(one) for one in family]
+        held, shared = sum(own for own, _ in each), sum(shared for _, shared in each)
+        shared_by_all = usage.shared_by_all_bytes()
+        self._least_shared = min(self._least_shared, shared_by_all)
+        grown = shared_by_all - self._least_shared  # by whomever, mapped or not
+        if held + max(shared, grown) > self._memory_bytes:  # to count each page once is dear, and seldom needed
+            held, mapped = usage.share_bytes(family)
+            # Files in memory have their own limit, and may be mapped: a linker does so with all of them.
+            held += max(mapped - self._in_memory_bytes, usage.unmapped_bytes(family))
         self.peak_memory_bytes = max(self.peak_memory_bytes, held)
         if held > self._memory_bytes:
             return f"its processes hold {held >> 20} MiB of memory, the limit is {self._memory_bytes >> 20} MiB"
         return ""
 
-    def _look_at_disk(self) -> str:
+    def _look_at_disk(self, family: Sequence[int]) -> str:
         if self._scratch is None or self._clock() < self._next_disk_look:
             return ""
         self._next_disk_look = self._clock() + DISK_LOOK_EACH_S
@@ -94,6 +107,7 @@ class LimitWatch:
             return ""
         began = self._clock()
         used, files = measure_tree(self._scratch)
+        used += usage.nameless_bytes(family, self._scratch.stat().st_dev)
         wait_s = min((self._clock() - began) * LOOK_SHARE, DISK_LOOK_AT_LEAST_S)
         self._next_disk_look = self._clock() + DISK_LOOK_EACH_S + wait_s
         self.peak_disk_bytes = used
@@ -102,15 +116,6 @@ class LimitWatch:
         if free < RESERVE_BYTES // 2 and used > RESERVE_BYTES:
             return f"its files take {used >> 20} MiB of disk, and only {free >> 20} MiB are left for all"
         return f"it made {files} files, the limit is {FILES_LIMIT}" if files > FILES_LIMIT else ""
-
-
-def private_bytes(pid: int) -> int:
-    """The memory that a process holds for itself, in bytes; 0 when it is gone."""
-    try:
-        _size, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return 0
-    return (int(resident) - int(shared)) * PAGE_BYTES
 
 
 def measure_tree(directory: Path) -> tuple[int, int]:

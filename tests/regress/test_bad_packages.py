@@ -77,6 +77,20 @@ def test_one_that_eats_the_memory_is_stopped(here: Here, yard: Yard, tmp_path: P
     assert "MiB of memory, the limit is 512 MiB" in report.reason
 
 
+def test_one_that_hides_the_memory_that_it_takes_is_stopped(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "sharing")
+
+    assert report.outcome == "fail"
+    assert "MiB of memory, the limit is 512 MiB" in report.reason
+
+
+def test_one_that_hides_what_it_writes_is_stopped(here: Here, yard: Yard, tmp_path: Path) -> None:
+    report = build(here, yard, tmp_path, "hiding", memory_mib=64)  # too little for its files, which go to disk
+
+    assert report.outcome == "fail"
+    assert "MiB of disk, the limit is 400 MiB" in report.reason
+
+
 def test_one_that_writes_a_log_without_end_is_stopped(here: Here, yard: Yard, tmp_path: Path) -> None:
     report = build(here, yard, tmp_path, "chatty")
 

@@ -21,7 +21,9 @@ Every library libdNN has one file, /usr/share/libdNN/version, that says its vers
     hanging         says nothing and does not end
     forking         forks without end
     diskful         writes files without end
+    hiding          writes a file without end that has no name any more
     hungry          takes memory without end
+    sharing         takes memory without end, as segments that no process looks at
     chatty          writes a log without end
     leaving         passes, and leaves processes behind in sessions of their own, that close what they had open
     roomy           needs more room than a small build gets in memory, and says much after it had not
@@ -112,6 +114,11 @@ SOURCES: Mapping[str, Recipe] = {
     "forking": Recipe("f() { f | f & }\nf\nwhile :; do f; sleep 0.01; done\n"),
     "diskful": Recipe("n=0\nwhile head -c 67108864 /dev/zero > fill.$n; do n=$((n+1)); done\nexit 1\n"),
     "hungry": Recipe("exec perl -e 'push @all, \"x\" x 16777216 . $_ while ++$_'\n"),
+    "sharing": Recipe(
+        "exec perl -e '$n = 1 << 25; $x = qq(x) x $n; while "
+        "(defined($i = shmget(0, $n, 01600))) { shmwrite($i, $x, 0, $n); select undef, undef, undef, 0.1 }'\n"
+    ),
+    "hiding": Recipe("exec 9> fill\nrm fill\nwhile head -c 67108864 /dev/zero >&9; do sleep 0.1; done\nexit 1\n"),
     "chatty": Recipe("exec yes 'and another thing about the build that nobody will ever read'\n"),
     "roomy": Recipe("head -c 314572800 /dev/zero > big || { seq 100000; exit 1; }\n"),
     "diverting": Recipe("ln -s /tmp/elsewhere /build/home/results.tar\n"),
