@@ -76,13 +76,15 @@ def _schema_text(kind: str) -> str:
 def _load(settings: Settings, files: list[Path]) -> _Checked:
     from buildfarm.recipe.host import host_defaults
     from buildfarm.recipe.loading import SETS_FILE
+    from buildfarm.regress.known import looks_by_key
     from buildfarm.regress.sets import load_sets
 
     defaults = host_defaults()
     set_files = [file for file in files if file.name == SETS_FILE] if files else [settings.recipes / SETS_FILE]
     recipe_files = [file for file in files if file.name != SETS_FILE]
     recipes = RecipeBook({}, ()) if files and not recipe_files else _load_recipes(settings, recipe_files, defaults)
-    sets = [load_sets(file, defaults) for file in set_files]
+    looks = looks_by_key(settings, defaults)
+    sets = [load_sets(file, defaults, looks) for file in set_files]
     return _Checked(
         recipes.recipes,
         {name: one for book in sets for name, one in book.sets.items()},

@@ -16,6 +16,7 @@ from buildfarm.recipe.explain import explain, find
 from buildfarm.recipe.loading import SETS_FILE, Defaults
 from buildfarm.recipe.problem import Place, Problem, RecipeFault, RuleError, fault_at, problem_at, suggest
 from buildfarm.recipe.yaml_tree import Node, read_tree
+from buildfarm.regress.known import Look
 from buildfarm.regress.model import ExtraSources
 from buildfarm.regress.package_set import AD_HOC, PATTERN, PackageSet
 from buildfarm.regress.schedule import local_zone
@@ -47,10 +48,11 @@ class SetBook:
         )
 
 
-def load_sets(path: Path, defaults: Defaults) -> SetBook:
+def load_sets(path: Path, defaults: Defaults, looks: Mapping[str, Look] = MappingProxyType({})) -> SetBook:
     """The sets of a file; none where there is no such file.
 
-    Never raises for what the file holds: whatever is wrong stands in ``problems``, sorted by place.
+    Never raises for what the file holds: whatever is wrong stands in ``problems``, sorted by place. ``looks`` are
+    given to see whether there is what sets name under some keys; a night leaves out what there is not.
     """
     if not path.exists():
         return SetBook(MappingProxyType({}))
@@ -65,7 +67,7 @@ def load_sets(path: Path, defaults: Defaults) -> SetBook:
     listed = tree.at("sets") or Node({}, tree.place)
     for name_of_set, node in listed.entries.items():
         try:
-            sets[name_of_set] = _load_set(name_of_set, node, listed.keys[name_of_set], path, defaults)
+            sets[name_of_set] = _load_set(name_of_set, node, listed.keys[name_of_set], path, defaults, looks)
         except RecipeFault as fault:
             problems += fault.problems
     ordered = MappingProxyType(dict(sorted(sets.items())))
@@ -95,7 +97,9 @@ def _is_mapping(node: Node | None) -> bool:
     return node is not None and isinstance(node.value, Mapping)
 
 
-def _load_set(name: str, node: Node, key: Place, file: Path, defaults: Defaults) -> PackageSet:
+def _load_set(
+    name: str, node: Node, key: Place, file: Path, defaults: Defaults, looks: Mapping[str, Look]
+) -> PackageSet:
     """One set; raises RecipeFault."""
     try:
         check_set_name(name)
@@ -113,6 +117,8 @@ def _load_set(name: str, node: Node, key: Place, file: Path, defaults: Defaults)
         raise fault_at(
             key, f"the set {name!r} names no packages", "Give it packages, reverse_build_depends_of or ppa."
         )
+    if unknown := _look_at(entry, node, looks):
+        raise RecipeFault(*unknown)
     search = entry.culprit
     return PackageSet(
         name=name,
@@ -139,6 +145,18 @@ def _load_set(name: str, node: Node, key: Place, file: Path, defaults: Defaults)
             for number, one in enumerate(entry.extra)
         ),
     )
+
+
+def _look_at(entry: SetEntry, node: Node, looks: Mapping[str, Look]) -> list[Problem]:
+    problems = []
+    for key, look in looks.items():
+        for number, name in enumerate(getattr(entry, key)):
+            try:
+                look(name)
+            except RuleError as error:
+                place = find(node, (key, number)).place
+                problems.append(problem_at(place, f"{key}[{number}]: {error.brief}", error.hint))
+    return problems
 
 
 def _read_key(name: str, place: Place, directory: Path) -> str:

@@ -301,6 +301,41 @@ def test_check_covers_the_sets(farm: Path, capsys: pytest.CaptureFixture[str]) -
     assert (told["sets"], told["problems"][0]["line"]) == (["b"], 2)
 
 
+def test_check_names_series_and_architectures_that_there_are_not(
+    farm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(
+        farm,
+        "sets:\n"
+        "  a: {packages: [hello], series: [bookworm, bookwurm], architectures: [riscv64]}\n"
+        "  b: {packages: [hello], architectures: [amd46, zz80]}\n"
+        "  c: {packages: [hello]}\n",
+    )
+    assert main(["check"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "recipes/regression.yaml:2:45: series[1]: no series is called 'bookwurm'"
+    assert "bookworm" in lines[1]
+    assert "[series.bookwurm]" in lines[1]
+    assert lines[2] == "recipes/regression.yaml:3:42: architectures[0]: no architecture is called 'amd46'"
+    assert "Did you mean 'amd64'?" in lines[3]
+    assert lines[4] == "recipes/regression.yaml:3:49: architectures[1]: no architecture is called 'zz80'"
+    assert lines[-1] == "3 problems in 1 file; 0 recipes, 1 package set well"
+
+
+def test_a_series_that_the_settings_have_is_known(farm: Path) -> None:
+    load(farm, "sets: {a: {packages: [hello], series: [ours]}}")
+    assert main(["check"]) == 1
+    (farm.parent / "farm.toml").write_text(
+        "[series.ours]\napt_sources = 'deb https://example.org/debian ours main'\n"
+    )
+    assert main(["check"]) == 0
+
+
+def test_a_farm_keeps_a_set_with_a_series_that_there_is_not(tmp_path: Path) -> None:
+    book = load(tmp_path, "sets: {a: {packages: [hello], series: [bookworm, bookwurm]}}")
+    assert book.find("a").series == ("bookworm", "bookwurm")
+
+
 def test_check_of_one_recipe_says_nothing_of_the_sets(farm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load(farm, "sets: 3\n")
     (farm / "a.yaml").write_text(
