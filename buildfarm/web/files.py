@@ -58,7 +58,7 @@ def log_of(places: Places, build: Build) -> FileAnswer:
     raise NotFound(
         f"The log of #{build.id} is not kept on this machine.",
         "It has not begun, it ran on another machine (Buildbot's page of it has the log), or it is past "
-        f"keep_nights: buildfarm repro {build.id} builds it again.",
+        f"keep_nights and gone for good: buildfarm rebuild {build.job.package} builds it as things are today.",
     )
 
 

@@ -137,7 +137,9 @@ def test_what_a_build_made_is_served_by_the_names_in_its_report_and_nothing_else
         assert name not in web.get(f"builds/{build.id}").text
         (directory / "build.log.gz").unlink()
         (directory / "build.log.gz").symlink_to(secret)
-        assert "buildfarm repro" in web.get(f"builds/{build.id}/log", 404).text
+        said = web.get(f"builds/{build.id}/log", 404).text
+        assert "gone for good" in said
+        assert f"buildfarm rebuild {build.job.package} " in said
 
 
 @pytest.mark.parametrize(
