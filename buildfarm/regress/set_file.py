@@ -220,7 +220,7 @@ class SetEntry(Frozen):
     control: Annotated[str, AfterValidator(or_empty(rules.check_package))] = Field(default="", examples=["hello"])
     """The package that is built to see whether a worker is sound; left out, the quickest that passed."""
     confirm: bool = Field(default=True, examples=[False])
-    """Whether a new failure is built again, alone, and a control package beside it, before anyone hears of it."""
+    """Whether a new failure is built again, alone, and a control package after it, before anyone hears of it."""
     culprit: Annotated[
         CulpritSearch | None,
         BeforeValidator(as_switch, json_schema_input_type=CulpritSearch | bool | None),

@@ -110,6 +110,7 @@ def test_the_shipped_file_loads_and_has_the_founding_five(tmp_path: Path) -> Non
     founding = book.find("founding")
     assert set(founding.packages) >= {"libvirt", "postgresql-15", "mariadb", "openldap", "php8.2"}
     assert founding.control in founding.packages  # else nothing is known of it
+    assert founding.when == "by hand"  # hours of work begin when somebody says so
 
 
 def test_a_farm_without_the_file_has_no_sets_and_no_problems(tmp_path: Path) -> None:
