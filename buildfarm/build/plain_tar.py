@@ -41,23 +41,59 @@ class Member:
                 left -= len(chunk)
 
 
+@dataclass(frozen=True)
+class Header:
+    """A header as it stands at ``offset``: 512 bytes. Its content follows it, to be read before the next one."""
+
+    block: bytes
+    offset: int
+    size_bytes: int
+
+    @property
+    def kind(self) -> bytes:
+        """What it is the header of, as one byte."""
+        return self.block[156:157]
+
+    @property
+    def name(self) -> bytes:
+        """The name that stands in it; a longer one stands elsewhere."""
+        return self.block[:100].partition(b"\0")[0]
+
+    @property
+    def content_offset(self) -> int:
+        """Where its content begins."""
+        return self.offset + BLOCK_BYTES
+
+    @property
+    def end_offset(self) -> int:
+        """Where the next header stands."""
+        return self.content_offset + -(-self.size_bytes // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def read_headers(archive: BinaryIO) -> Iterator[Header]:
+    """All headers of an archive in order, of members and of what is told about them. Raises NotPlain."""
+    offset = archive.tell()
+    while len(block := archive.read(BLOCK_BYTES)) == BLOCK_BYTES:
+        if not block.strip(b"\0"):
+            return
+        header = Header(block, offset, _size(block))
+        yield header
+        offset = archive.seek(header.end_offset)
+    raise NotPlain("the archive has no end")
+
+
 def read_members(archive: BinaryIO) -> Iterator[Member]:
     """The regular files of an archive, in order; what is of another kind is passed over. Raises NotPlain."""
     name = ""
-    while len(header := archive.read(BLOCK_BYTES)) == BLOCK_BYTES:
-        if not header.strip(b"\0"):
-            return
-        size_bytes, kind, begin = _size(header), header[156:157], archive.tell()
-        if kind == LONG_NAME:
-            if size_bytes > NAME_LIMIT_BYTES:
-                raise NotPlain(f"a name of {size_bytes} bytes")
-            name = _text(archive.read(size_bytes))
+    for header in read_headers(archive):
+        if header.kind == LONG_NAME:
+            if header.size_bytes > NAME_LIMIT_BYTES:
+                raise NotPlain(f"a name of {header.size_bytes} bytes")
+            name = _text(archive.read(header.size_bytes))
         else:
-            if kind in REGULAR:
-                yield Member(name or _text(header[:100]), size_bytes, archive)
+            if header.kind in REGULAR:
+                yield Member(name or _text(header.name), header.size_bytes, archive)
             name = ""
-        archive.seek(begin + -(-size_bytes // BLOCK_BYTES) * BLOCK_BYTES)
-    raise NotPlain("the archive has no end")
 
 
 def _size(header: bytes) -> int:

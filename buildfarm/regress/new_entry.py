@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bz2
 import contextlib
-import copy
 import gzip
 import lzma
 import re
@@ -17,9 +16,11 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
+from buildfarm.build.plain_tar import REGULAR, Header, NotPlain, read_headers
 from buildfarm.errors import UsageError
 from buildfarm.regress.diff_entry import UnfitDiff, add_to_diff
 from buildfarm.source.changelog import Entry
@@ -31,9 +32,11 @@ from ppa_tools.debversion import without_epoch
 UNPACKED_LIMIT_BYTES = 16 << 30
 DIFF_LIMIT_BYTES = 256 << 20
 CHANGELOG_LIMIT_BYTES = 64 << 20
-MEMBERS_LIMIT = 2_000_000
+HEADERS_LIMIT = 4_000_000
+TOLD_LIMIT_BYTES = 1 << 20  # what a tarball may tell of a member beside its header
 CHUNK_BYTES = 1 << 20
 BLOCK = tarfile.BLOCKSIZE
+LONG_NAME, LONG_TARGET, PAX, PAX_OF_ALL, OLD_PAX = b"L", b"K", b"x", b"g", b"X"
 _PACKAGING = re.compile(r".+\.debian\.tar\.(gz|xz|bz2|lzma)")
 _TARBALL = re.compile(r".+\.tar\.(gz|xz|bz2|lzma)")
 _DIFF = re.compile(r".+\.diff\.(gz)")
@@ -59,7 +62,7 @@ def add_entry(dsc: Path, entry: Entry, target: Path) -> Path:
     made = target / f"{stem}.{suffix}"
     try:
         _write(dsc.parent / name, kind, entry, made)
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (NotPlain, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise UnfitSource(f"{name} cannot be read: {error}") from error
     except OSError as error:
         if error.errno is None:  # a stream that bz2 cannot read; a full disk has a number
@@ -152,38 +155,86 @@ def _packing(made: Path, ending: str) -> Iterator[IO[bytes]]:
             yield packer
 
 
-def _copy_with(plain: IO[bytes], wanted: re.Pattern[str], added: bytes, at: int, writer: IO[bytes]) -> None:
+def _copy_with(plain: BinaryIO, wanted: re.Pattern[str], added: bytes, at: int, writer: IO[bytes]) -> None:
     """Copy a tarball to the byte, but for the changelog, which begins with what is added."""
     plain.seek(0)
     member = _find(plain, wanted)
-    plain.seek(member.offset_data)
-    content = added + plain.read(member.size)
-    header = copy.copy(member)
-    header.size, header.mtime, header.pax_headers = len(content), at, {}
+    plain.seek(member.header.content_offset)
+    content = added + plain.read(member.header.size_bytes)
+    info = tarfile.TarInfo.frombuf(member.header.block, tarfile.ENCODING, "surrogateescape")
+    info.name, info.size, info.mtime = member.name, len(content), at
     plain.seek(0)
     _copy(plain, writer, member.offset)
-    writer.write(header.tobuf(tarfile.GNU_FORMAT))
+    writer.write(info.tobuf(tarfile.GNU_FORMAT))
     writer.write(content + bytes(-len(content) % BLOCK))
-    plain.seek(member.offset_data + member.size + -member.size % BLOCK)
+    plain.seek(member.header.end_offset)
     _copy(plain, writer, None)
 
 
-def _find(plain: IO[bytes], wanted: re.Pattern[str]) -> tarfile.TarInfo:
+@dataclass(frozen=True)
+class _Named:
+    """A member with its whole name; ``offset`` is where what is told of it begins."""
+
+    name: str
+    offset: int
+    header: Header
+
+
+def _find(plain: BinaryIO, wanted: re.Pattern[str]) -> _Named:
     """The changelog in a tarball; of several the last, which is what is there in the end."""
-    found: dict[int, tarfile.TarInfo] = {}
-    with tarfile.open(fileobj=plain, mode="r:") as packed:
-        for number, member in enumerate(packed):
-            if number >= MEMBERS_LIMIT:
-                raise UnfitSource(f"a tarball with more than {MEMBERS_LIMIT} members gets no new entry")
-            packed.members = []  # type: ignore[attr-defined]  # else it would keep them all
-            if wanted.fullmatch(member.name):
-                found[member.name.removeprefix("./").count("/")] = member
+    found: dict[int, _Named] = {}
+    for member in _members(plain):
+        if wanted.fullmatch(member.name):
+            found[member.name.removeprefix("./").count("/")] = member
     if not found:
         raise UnfitSource("no debian/changelog is where it should be")
-    member = found[min(found)]
-    if not member.isreg() or member.issparse() or member.size > CHANGELOG_LIMIT_BYTES:
+    last = found[min(found)]
+    if last.header.kind not in REGULAR or last.header.size_bytes > CHANGELOG_LIMIT_BYTES:
         raise UnfitSource("its debian/changelog is no plain file that could be added to")
-    return member
+    return last
+
+
+def _members(plain: BinaryIO) -> Iterator[_Named]:
+    """A tarball's members. (tarfile would take all that is told of one into memory, however much it is.)"""
+    name, offset = b"", None
+    for number, header in enumerate(read_headers(plain)):
+        if number >= HEADERS_LIMIT:
+            raise UnfitSource(f"a tarball with more than {HEADERS_LIMIT} headers gets no new entry")
+        if header.kind in (LONG_NAME, LONG_TARGET, PAX, PAX_OF_ALL, OLD_PAX):
+            if header.size_bytes > TOLD_LIMIT_BYTES:
+                raise UnfitSource(f"a tarball that tells {header.size_bytes} bytes of a member gets no new entry")
+            if header.kind == PAX_OF_ALL:
+                continue
+            offset = header.offset if offset is None else offset
+            if header.kind == LONG_NAME:
+                name = plain.read(header.size_bytes).partition(b"\0")[0]
+            elif header.kind != LONG_TARGET:
+                name = _pax_path(plain.read(header.size_bytes)) or name
+            continue
+        whole = (name or _whole_name(header.block)).rstrip(b"/").decode("utf-8", "surrogateescape")
+        yield _Named(whole, header.offset if offset is None else offset, header)
+        name, offset = b"", None
+
+
+def _whole_name(block: bytes) -> bytes:
+    """The name in a header; POSIX parts one that is too long for its field."""
+    name, prefix = (field.partition(b"\0")[0] for field in (block[:100], block[345:500]))
+    return prefix + b"/" + name if prefix and block[257:263] == b"ustar\0" else name
+
+
+def _pax_path(records: bytes) -> bytes:
+    """The path that a pax header tells, b"" for none."""
+    path, at = b"", 0
+    while at < len(records):
+        length, space, _ = records[at : at + 8].partition(b" ")
+        if not space or not length.isdigit() or int(length) <= len(length):
+            raise UnfitSource("a tarball with a pax header that is none gets no new entry")
+        key, _, value = records[at + len(length) + 1 : at + int(length) - 1].partition(b"=")
+        if key == b"size":  # then its header lies, and the next one cannot be found by it
+            raise UnfitSource("a tarball with a member of 8 GiB or more gets no new entry")
+        path = value if key == b"path" else path
+        at += int(length)
+    return path
 
 
 def _copy(reader: IO[bytes], writer: IO[bytes], size: int | None) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import itertools
 import subprocess
+import tarfile
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -132,6 +137,112 @@ def test_a_damaged_tarball_is_refused(tmp_path: Path, content: bytes) -> None:
 
     with pytest.raises(UnfitSource):
         add_entry(dsc, entry_for("1.0~regression20261127"), tmp_path / "new")
+
+
+def tarball(*members: tuple[str, bytes, bytes]) -> bytes:
+    """A tarball of members: name, kind, content."""
+    packed = io.BytesIO()
+    for name, kind, content in members:
+        info = tarfile.TarInfo(name)
+        info.type, info.size = kind, len(content)
+        packed.write(info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE))
+    packed.write(bytes(2 * tarfile.BLOCKSIZE))
+    return packed.getvalue()
+
+
+CHANGELOG_MEMBER = ("foo-1.0/debian/changelog", tarfile.REGTYPE, CHANGELOG.format(version="1.0").encode())
+
+
+def with_tarball(tmp_path: Path, content: bytes) -> Path:
+    """A native source package with that tarball."""
+    (tmp_path / "old").mkdir()
+    dsc = make_source(tmp_path / "old", "3.0 (native)", "1.0", compression="gzip")
+    with gzip.open(tmp_path / "old/foo_1.0.tar.gz", "wb", 1) as file:
+        file.write(content)
+    return dsc
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g", b"X"])
+def test_what_a_tarball_tells_of_a_member_takes_no_memory(tmp_path: Path, kind: bytes) -> None:
+    dsc = with_tarball(tmp_path, tarball(("told", kind, b"x" * (64 << 20)), CHANGELOG_MEMBER))
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnfitSource, match="tells 67108864 bytes of a member"):
+            add_entry(dsc, entry_for("1.0~regression20261127"), tmp_path / "new")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [b"L", b"x"])
+def test_a_member_may_be_told_of_again_and_again(tmp_path: Path, kind: bytes) -> None:
+    told = b"foo-1.0/a\0" if kind == b"L" else b"18 path=foo-1.0/a\n"
+    last = b"foo-1.0/debian/changelog\0" if kind == b"L" else b"33 path=foo-1.0/debian/changelog\n"
+    dsc = with_tarball(
+        tmp_path,
+        tarball(*[("told", kind, told)] * 3000, ("told", kind, last), ("a", tarfile.REGTYPE, b"old\n")),
+    )
+
+    entry = entry_for("1.0~regression20261127")
+
+    made = add_entry(dsc, entry, tmp_path / "new")
+
+    with tarfile.open(made.parent / "foo_1.0~regression20261127.tar.gz") as archive:
+        member = archive.next()
+        assert member is not None
+        content = archive.extractfile(member)
+        assert content is not None
+        assert member.name == "foo-1.0/debian/changelog"
+        assert content.read() == f"{entry}\nold\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("records", "says"),
+    [
+        (b"no records", "pax header that is none"),
+        (b"0 path=x\n", "pax header that is none"),
+        (b"12 size=512\n", "8 GiB or more"),
+    ],
+)
+def test_a_pax_header_that_misleads_is_refused(tmp_path: Path, records: bytes, says: str) -> None:
+    dsc = with_tarball(tmp_path, tarball(("told", b"x", records), CHANGELOG_MEMBER))
+
+    with pytest.raises(UnfitSource, match=says):
+        add_entry(dsc, entry_for("1.0~regression20261127"), tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("form", "top"),
+    [
+        *itertools.product(("gnu", "pax"), ("foo-1.0", f"foo-{'long' * 30}-1.0", "föö-1.0")),
+        ("ustar", "foo-1.0"),
+        ("ustar", f"foo-{'long' * 22}-1.0"),  # in two fields
+        ("v7", "foo-1.0"),
+    ],
+)
+def test_a_tarball_in_any_format_of_tar_gets_an_entry(tmp_path: Path, form: str, top: str) -> None:
+    (tmp_path / "old").mkdir()
+    dsc = make_source(tmp_path / "old", "3.0 (native)", "1.0", compression="gzip")
+    (tmp_path / "old/foo-1.0").rename(tmp_path / "old" / top)
+    if form in ("ustar", "v7"):
+        (tmp_path / "old" / top / "debian" / ("n" * 150)).unlink()
+    argv = ["tar", f"--format={form}", "-czf", "foo_1.0.tar.gz", top]
+    subprocess.run(argv, cwd=tmp_path / "old", check=True)
+    entry = entry_for("1.0~regression20261127")
+
+    add_entry(dsc, entry, tmp_path / "new")
+
+    for name, where in (("old/foo_1.0.tar.gz", "a"), (f"new/foo_{entry.version}.tar.gz", "b")):
+        (tmp_path / where).mkdir()
+        subprocess.run(["tar", "-xf", tmp_path / name, "-C", tmp_path / where], check=True)
+    before, after = (
+        {path.relative_to(where): path.read_bytes() for path in where.rglob("*") if path.is_file()}
+        for where in (tmp_path / "a", tmp_path / "b")
+    )
+    changelog = Path(top, "debian/changelog")
+    assert after.pop(changelog) == f"{entry}\n".encode() + before.pop(changelog)
+    assert after == before
 
 
 @given(before=LINES, after=LINES, other=LINES)
