@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from buildfarm.regress.nights import Nights
     from buildfarm.regress.package_set import PackageSet
     from buildfarm.regress.records import Build, Driver, Night, Rebuild
+    from buildfarm.regress.sources import Selection
     from buildfarm.regress.verdicts import Settled
 
 EXIT_STATUS = {"pass": 0, "fail": 1, "error": 3, "dependency-wait": 4}
@@ -106,6 +107,20 @@ def _nights(settings: Settings) -> Nights:
     return open_nights(places_of(settings).history_file)
 
 
+def _kept_nights(settings: Settings) -> Nights:
+    """The record of nights; raises UsageError where there is none, rather than to begin one by looking."""
+    from buildfarm.regress.places import places_of
+
+    file = places_of(settings).history_file
+    if not file.exists():
+        raise UsageError(
+            f"no night was ever begun here: {file} is not there",
+            resolution="Is this the farm? Go to its directory or set BUILDFARM_ROOT. "
+            "`buildfarm rebuild SET|PACKAGE` begins a night.",
+        )
+    return _nights(settings)
+
+
 # Doing
 
 
@@ -116,6 +131,11 @@ def _now(args: argparse.Namespace, settings: Settings) -> int:
     _check_jobs(args)
     nights = _nights(settings)
     if living(settings, "master") is not None and not args.here:
+        if args.jobs != 1 or args.watch:
+            raise UsageError(
+                "--jobs and --watch are for builds on this machine, and the farm builds these",
+                resolution="Leave them out, or give --here.",
+            )
         night = open_now(args, nights, settings, "farm")
         print(f"night {night.number} of {night.set} is the farm's now: {settings.web_url}")
         print(f"`buildfarm rebuild report --since {night.number}` tells how it goes")
@@ -129,7 +149,7 @@ def _resume(args: argparse.Namespace, settings: Settings) -> int:
     from buildfarm.regress.local import alone_here
 
     _check_jobs(args)
-    nights = _nights(settings)
+    nights = _kept_nights(settings)
     with alone_here(settings):
         night = _find_night(nights, args.night)
         if night.ended_at is not None or night.driver != "here":
@@ -156,7 +176,9 @@ def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, drive
 
     Raises UsageError where another one of the set was interrupted here, which its command would go on with.
     """
-    from buildfarm.regress.opening import open_set
+    from buildfarm.regress.opening import open_selected
+    from buildfarm.regress.package_set import AD_HOC
+    from buildfarm.regress.sources import select
 
     wanted = chosen_set(args, settings)
     if wanted.publish and driver == "here" and not args.publish:
@@ -164,19 +186,45 @@ def open_now(args: argparse.Namespace, nights: Nights, settings: Settings, drive
         wanted = replace(wanted, publish="")
     elif args.publish and not wanted.publish:
         raise UsageError("these packages have no archive to go to", resolution="Give their set a `publish`.")
+    selection = select(wanted, settings)
+    if wanted.name == AD_HOC:
+        _see_that_all_are_there(args.what, selection, settings)
     left = _find_left(wanted, nights, settings, driver)
     if left is not None:
-        if driver == "here" and _is_asked_for(left, wanted, nights, settings):
+        if driver == "here" and _is_asked_for(left, wanted, selection, nights):
             _print_going_on(left)
             return left
         raise _is_in_the_way(left, nights, driver)
     if wanted.publish:
         _prepare_publishing(wanted, settings, driver)
-    night, left_out = open_set(wanted, nights, settings, driver=driver, reason="by hand")
-    for one in left_out:
+    night = open_selected(wanted, selection, nights, driver=driver, reason="by hand")
+    for one in selection.left_out:
         print(plain_line(f"left out: {one}"), file=sys.stderr, flush=True)
     print(f"night {night.number} of {night.set}: {len(nights.rebuilds(night))} to rebuild", flush=True)
     return night
+
+
+def _see_that_all_are_there(names: Sequence[str], selection: Selection, settings: Settings) -> None:
+    """Raise UsageError for what was named and has nothing to rebuild, before anything is begun."""
+    from buildfarm.regress.opening import load_farm_sets
+    from buildfarm.regress.sources import match
+
+    packages = {job.package for job in selection.jobs}
+    missing = [name for name in names if not match(name, packages)]
+    if not missing:
+        return
+    sets = load_farm_sets(settings).sets
+    for name in missing:
+        if name in sets:
+            raise UsageError(
+                f"{name} is a set: it is given alone", resolution="Give the packages to a second command."
+            )
+    reasons = [str(one) for one in selection.left_out if one.subject.package in missing]
+    raise UsageError(
+        f"there is nothing to rebuild of {', '.join(missing)}",
+        details="\n".join(reasons[:NAMED_AT_MOST]),
+        resolution=f"Name source packages, or one set; the sets here: {', '.join(sets) or 'none'}.",
+    )
 
 
 def _find_left(wanted: PackageSet, nights: Nights, settings: Settings, driver: Driver) -> Night | None:
@@ -187,12 +235,11 @@ def _find_left(wanted: PackageSet, nights: Nights, settings: Settings, driver: D
     return None if found is not None and driver == "farm" and is_built_here(settings) else found
 
 
-def _is_asked_for(night: Night, wanted: PackageSet, nights: Nights, settings: Settings) -> bool:
+def _is_asked_for(night: Night, wanted: PackageSet, selection: Selection, nights: Nights) -> bool:
     """Whether a night rebuilds what a set comes to today, in the same way; newer versions make no difference."""
     from buildfarm.regress.opening import rules_of_set
-    from buildfarm.regress.sources import select
 
-    asked = {_without_version(job) for job in select(wanted, settings).require_jobs()}
+    asked = {_without_version(job) for job in selection.require_jobs()}
     going_on = {_without_version(one.job) for one in nights.rebuilds(night)}
     return night.settings == rules_of_set(wanted) and going_on == asked
 
@@ -242,7 +289,10 @@ def chosen_set(args: argparse.Namespace, settings: Settings) -> PackageSet:
     from buildfarm.regress.sets import ad_hoc_set
     from buildfarm.regress.units import parse_duration
 
-    named = load_farm_sets(settings).sets.get(args.what[0]) if len(args.what) == 1 else None
+    book = load_farm_sets(settings)
+    named = book.sets.get(args.what[0]) if len(args.what) == 1 else None
+    if named is None and len(args.what) == 1 and book.problems:
+        book.find(args.what[0])  # it may be a set that did not load
     if named is None:
         series = args.series or [read_host().codename]
         chosen = ad_hoc_set(args.what, series, args.architecture or [native_architecture()])
@@ -268,6 +318,7 @@ def chosen_set(args: argparse.Namespace, settings: Settings) -> PackageSet:
 def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool, jobs: int) -> int:
     from buildfarm.regress.local import Telling, run_night
     from buildfarm.regress.model import LOOK_AGAIN_S
+    from buildfarm.regress.places import places_of
 
     looked: dict[int, str] = {}
 
@@ -291,6 +342,9 @@ def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool
             return
         took = f"{report.total_s:.0f} s, {report.build_s:.0f} s of them its own build"
         print(plain_line(f"  #{build.id} {report.outcome}: {report.reason} ({took})"), flush=True)
+        log = next(places_of(settings).build(build.id).glob("build.log*"), None)
+        if report.outcome != "pass" and log is not None:
+            print(f"    its log: {log}", flush=True)
 
     def settled(rebuild: Rebuild, verdict: Settled) -> None:
         print(plain_line(f"{verdict.verdict}: {rebuild.subject}: {verdict.reason}"), flush=True)
@@ -342,7 +396,9 @@ def _build(args: argparse.Namespace, settings: Settings) -> int:
 def _report(args: argparse.Namespace, settings: Settings) -> int:
     from buildfarm.regress.report import make_report, render
 
-    report = make_report(_nights(settings), args.since, args.set)
+    nights = _kept_nights(settings)
+    _see_that_it_is_known(args, nights, settings)
+    report = make_report(nights, args.since, args.set)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     print(
         render(report, args.format, width, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR")), end=""
@@ -350,14 +406,25 @@ def _report(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _see_that_it_is_known(args: argparse.Namespace, nights: Nights, settings: Settings) -> None:
+    """Raise UsageError for a night or a set that there is not, which might be taken for one without failures."""
+    from buildfarm.regress.opening import load_farm_sets
+    from buildfarm.regress.package_set import AD_HOC
+
+    if args.since.isdecimal():
+        _find_night(nights, int(args.since))
+    if args.set and args.set != AD_HOC and not nights.recent_nights(1, args.set):
+        load_farm_sets(settings).find(args.set)
+
+
 def _cancel(args: argparse.Namespace, settings: Settings) -> int:
     from buildfarm.regress.local import cancel_left
 
-    nights = _nights(settings)
+    nights = _kept_nights(settings)
     night = _find_night(nights, args.night)
     if not cancel_left(night, nights, settings):
         nights.cancel(night)
-    print(f"night {night.number} of {night.set} has ended")
+    print(f"night {night.number} of {night.set} {'has ended' if night.ended_at is None else 'had ended already'}")
     return 0
 
 
@@ -369,13 +436,16 @@ def _find_night(nights: Nights, number: int) -> Night:
 
 
 def _label(args: argparse.Namespace, settings: Settings) -> int:
-    _nights(settings).set_label(args.fingerprint, args.text, args.url)
+    nights = _kept_nights(settings)
+    nights.set_label(args.fingerprint, args.text, args.url)
     print(f"{args.fingerprint}: {args.text or 'no label any more'}")
+    if not nights.knows_cause(args.fingerprint):
+        print("no failure has this cause so far; is it as reports show it?", file=sys.stderr)
     return 0
 
 
 def _workers(args: argparse.Namespace, settings: Settings) -> int:
-    nights = _nights(settings)
+    nights = _kept_nights(settings)
     if args.put_back:
         if args.put_back not in nights.workers_out():
             raise UsageError(f"{args.put_back!r} is not out of service")

@@ -18,7 +18,7 @@ from buildfarm.regress.nights import Nights, open_nights
 from buildfarm.regress.package_set import PackageSet
 from buildfarm.regress.records import Driver, Night, NightRules
 from buildfarm.regress.sets import SetBook, load_sets
-from buildfarm.regress.sources import LeftOut, select
+from buildfarm.regress.sources import Selection, select
 from buildfarm.settings import Settings, load_settings
 
 NAMED_AT_MOST = 20
@@ -43,18 +43,12 @@ def rules_of_set(wanted: PackageSet) -> NightRules:
     )
 
 
-def open_set(
-    wanted: PackageSet, nights: Nights, settings: Settings, *, driver: Driver, reason: str
-) -> tuple[Night, tuple[LeftOut, ...]]:
-    """Open a night of a set, and return it and what was left out of it.
-
-    Raises UsageError when there is nothing to rebuild or a night of the set goes on, and FarmTrouble where its
-    archives cannot be read.
-    """
-    selection = select(wanted, settings)
+def open_selected(
+    wanted: PackageSet, selection: Selection, nights: Nights, *, driver: Driver, reason: str
+) -> Night:
+    """Open a night of what a set came to; raises UsageError for nothing, or while one of the set goes on."""
     jobs = selection.require_jobs()
-    night = nights.open_night(wanted.name, jobs, driver=driver, reason=reason, rules=rules_of_set(wanted))
-    return night, selection.left_out
+    return nights.open_night(wanted.name, jobs, driver=driver, reason=reason, rules=rules_of_set(wanted))
 
 
 def main(set_name: str, reason: str) -> dict[str, Any]:
@@ -63,12 +57,13 @@ def main(set_name: str, reason: str) -> dict[str, Any]:
     try:
         wanted = load_farm_sets(settings).find(set_name)
         nights = open_nights(settings.regression_file)
-        night, left_out = open_set(wanted, nights, settings, driver="farm", reason=reason)
+        selection = select(wanted, settings)
+        night = open_selected(wanted, selection, nights, driver="farm", reason=reason)
     except FarmError as error:
         return {"error": str(error)}
-    named = [str(one) for one in left_out[:NAMED_AT_MOST]]
-    if len(left_out) > NAMED_AT_MOST:
-        named.append(f"and {len(left_out) - NAMED_AT_MOST} more")
+    named = [str(one) for one in selection.left_out[:NAMED_AT_MOST]]
+    if len(selection.left_out) > NAMED_AT_MOST:
+        named.append(f"and {len(selection.left_out) - NAMED_AT_MOST} more")
     return {"night": night.number, "rebuilds": len(nights.rebuilds(night)), "left_out": named}
 
 

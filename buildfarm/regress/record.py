@@ -234,6 +234,12 @@ class Record:
         with self._reading() as connection:
             return {row.fingerprint: Label(*row) for row in connection.execute(sa.select(labels))}
 
+    def knows_cause(self, fingerprint: str) -> bool:
+        """Whether a rebuild on record failed of this cause."""
+        query = sa.select(rebuilds.c.id).where(rebuilds.c.fingerprint == fingerprint).limit(1)
+        with self._reading() as connection:
+            return connection.execute(query).first() is not None
+
     # Housekeeping
 
     def kept_builds_past(self, keep_nights: int = KEEP_NIGHTS) -> tuple[int, ...]:
