@@ -10,6 +10,7 @@ from pathlib import Path
 from buildfarm.farm import Farm, open_farm
 from buildfarm.history import Run, open_history
 from buildfarm.parts import living, part_names, running_parts
+from buildfarm.plain_text import plain_line
 from buildfarm.settings import Settings
 
 LITTLE_DISK_BYTES = 5 * 1024**3
@@ -86,18 +87,21 @@ def _print_disk(home: Path) -> None:
 def _print_rebuilds(settings: Settings) -> None:
     if not settings.regression_file.exists():
         return
+    from buildfarm.regress.local import HERE, is_built_here
     from buildfarm.regress.model import RebuildVerdict
     from buildfarm.regress.nights import open_nights
 
     nights = open_nights(settings.regression_file)
     for name, (reason, _since) in sorted(nights.workers_out().items()):
-        print(f"{name} is out of service: {reason}")
+        print(plain_line(f"{name} is out of service: {reason}"))
         print(f"  when it is sound again: buildfarm rebuild workers --put-back {name}")
     for night in (*nights.open_nights_of("farm"), *nights.open_nights_of("here")):
         verdicts = [one.verdict for one in nights.rebuilds(night)]
         settled, new = len(verdicts) - verdicts.count(None), verdicts.count(RebuildVerdict.NEW_FAILURE)
         failures = f", {new} new failure{'' if new == 1 else 's'}" if new else ""
         print(f"night {night.number} of {night.set}: {settled} of {len(verdicts)}{failures}")
+        if night.driver == HERE and not is_built_here(settings):
+            print(f"  it was interrupted: buildfarm rebuild resume {night.number}, or cancel {night.number}")
 
 
 def _resident_mb(pid: int) -> int:

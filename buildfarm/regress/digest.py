@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from buildfarm.plain_text import plain_line
 from buildfarm.regress.entries import Entry, News, count_words, entries_of
 from buildfarm.regress.record import Record
 from buildfarm.regress.records import Label, Night
-from buildfarm.regress.report_forms import CONTROL, day, entry_json, seconds_words, tests_words, utc
+from buildfarm.regress.report_forms import day, entry_json, seconds_words, tests_words, utc
 
 DIGEST_SCHEMA = 1
 WIDTH = 76
@@ -93,7 +94,7 @@ class Digest:
         """The mail's subject: ``[rebuilds] nightly bookworm: 2 new failures, 1 fixed``."""
         series = sorted({one.subject.series for one in self.entries})
         where = " ".join(series) if len(series) <= SERIES_IN_SUBJECT else f"({len(series)} series)"
-        return CONTROL.sub(" ", f"[rebuilds] {self.night.set} {where}: {self.counts or 'nothing new'}")
+        return plain_line(f"[rebuilds] {self.night.set} {where}: {self.counts or 'nothing new'}")
 
 
 def digest_of(nights: Record, night: Night, pages: Pages = Pages()) -> Digest:
@@ -158,7 +159,7 @@ def cause_text(cause: Cause, pages: Pages) -> str:
     for words, whose in culprits.items():
         prefix = f"{_names(whose)}: " if len(culprits) > 1 else ""
         parts.append(_fill(f"{prefix}{words}"))
-    error = [CONTROL.sub(" ", line)[:ERROR_COLUMNS] for line in first.first_error[:ERROR_LINES]]
+    error = [plain_line(line)[:ERROR_COLUMNS] for line in first.first_error[:ERROR_LINES]]
     stage = f", stage {first.stage}" if first.stage else ""
     if error:
         parts.append("\n".join([f"The first error ({first.subject}{stage}):", *(f"    {line}" for line in error)]))
@@ -185,7 +186,7 @@ def _names(entries: Sequence[Entry]) -> str:
 def _tests_text(one: Entry) -> str:
     if not one.failing_tests:
         return ""
-    names = [" ".join(CONTROL.sub(" ", name).split())[:ERROR_COLUMNS] for name in one.failing_tests[:TESTS_SHOWN]]
+    names = [" ".join(plain_line(name).split())[:ERROR_COLUMNS] for name in one.failing_tests[:TESTS_SHOWN]]
     more = len(one.failing_tests) - TESTS_SHOWN
     counts = f" ({tests_words(one.tests)})" if one.tests and tests_words(one.tests) else ""
     lines = [f"Failing tests of {one.subject.package}{counts}:", *(f"    {name}" for name in names)]
@@ -207,7 +208,7 @@ def _fixed_line(one: Entry) -> str:
 
 
 def _fill(text: str) -> str:
-    return textwrap.fill(CONTROL.sub(" ", text), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(plain_line(text), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _item(text: str) -> str:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
+from buildfarm.plain_text import plain_line
 from buildfarm.regress.entries import Entry, Report
 from buildfarm.regress.model import RebuildVerdict, TestCounts
 from buildfarm.regress.records import Night
@@ -20,9 +21,6 @@ FORMS: tuple[Form, ...] = ("table", "json", "junit")
 JSON_SCHEMA = 1
 TESTS_SHOWN = 20
 UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-CONTROL = re.compile(  # what would move a terminal's cursor or turn its text around, and what UTF-8 does not have
-    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 STYLES = {  # of ANSI terminals
     RebuildVerdict.NEW_FAILURE: "1;31",
@@ -47,7 +45,7 @@ def as_table(report: Report, width: int = 0, *, colour: bool = False) -> str:
     Causes stand in the last column; where ``width`` leaves them less than 40 columns they stand below their rows.
     """
     names = ("package", "series-arch", "verdict", "since", "duration", "tests", "build", "night", "cause")
-    rows = [tuple(CONTROL.sub(" ", cell) for cell in (*_cells(one), one.words)) for one in report.shown]
+    rows = [tuple(plain_line(cell) for cell in (*_cells(one), one.words)) for one in report.shown]
     widths = [max(len(row[number]) for row in (names, *rows)) for number in range(len(names) - 1)]
     if len(report.nights) < 2:
         widths[names.index("night")] = 0
@@ -62,7 +60,7 @@ def as_table(report: Report, width: int = 0, *, colour: bool = False) -> str:
             text += wrapped.pop(0) if wrapped else ""
         lines += [text, *(f"{'':{indent}}{more}" for more in wrapped)]
     text = "\n".join(line.rstrip() for line in ([*lines, ""] if lines else []))
-    return f"{text}\n{CONTROL.sub(' ', report.summary)}\n".lstrip("\n")
+    return f"{text}\n{plain_line(report.summary)}\n".lstrip("\n")
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], style: str = "") -> str:
