@@ -40,7 +40,7 @@ def shut(directory: Path) -> Iterator[None]:
 
 
 def test_a_home_that_cannot_be_made_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--home", "/proc/nothing", "rebuild", "report"]) == 3
+    assert main(["--home", "/proc/nothing", "rebuild", "hello"]) == 3
     said = capsys.readouterr().err
     assert said.startswith(
         "buildfarm rebuild: /proc/nothing/regression.sqlite: the record of nights cannot be opened"
