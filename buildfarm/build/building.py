@@ -30,6 +30,7 @@ from buildfarm.build.limits import (
     free_bytes,
     require_room,
 )
+from buildfarm.build.logs import ONCE_MORE
 from buildfarm.build.namespaces import Ended, Orders, enter
 from buildfarm.build.results import RESULTS, RESULTS_LIMIT_BYTES, require_results, unpack_results
 from buildfarm.build.roots import BUILDER_UID
@@ -45,6 +46,7 @@ OPEN_FILES = 16384
 # A tree is guessed to grow to so many times its source packages' size; more than this share of the memory that is
 # available it never gets.
 GROWTH, SMALLEST_BYTES, MEMORY_SHARE = 100, 256 << 20, 3
+RUNS = 2  # at most: in memory, and on disk where that was too small; each has the limits in full
 UNPACK_FAILED = 121
 NO_ROOM = b"No space left on device"
 BOX_WIDTH = 76
@@ -82,7 +84,7 @@ class LayeredBuild:
 class BuildEnd:
     """How it ended. ``status`` is what sbuild would have exited with: 0 built, 2 attempted, 3 given back, 1 else.
     ``stopped`` is why the farm ended it ("": it did not), ``last`` what it said last. ``artifacts`` lie in the
-    directory that was given."""
+    directory that was given. Of a build that was done twice it is the second's end."""
 
     status: int
     stage: str
@@ -111,7 +113,8 @@ def build_on_layers(order: LayeredBuild, out: Path, log: BinaryIO) -> BuildEnd:
     try:
         ran = _run(order, out, log, _memory_for(order))
         if ran.in_memory and ran.filled_up:
-            _say(log, "\nIt did not fit into memory: once more, on disk.\n")
+            _say(log, f"\n{ONCE_MORE}\n")
+            began = time.monotonic()
             ran = _run(order, out, log, 0)
         build_s = time.monotonic() - began
         end = _judge(order, ran, build_s, _space(out / "space", ran.room_bytes))

@@ -12,6 +12,7 @@ from buildbot.process.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPP
 from buildbot.util.twisted import async_to_deferred
 from twisted.internet.error import ConnectionLost
 
+from buildfarm.build.building import RUNS
 from buildfarm.errors import FarmError
 from buildfarm.master.rebuild_choice import is_signers
 from buildfarm.master.steps import EXPLANATION, FarmStep
@@ -41,7 +42,7 @@ class RebuildContext:
 def build_limit_s(order: BuildOrder) -> int:
     """Seconds after which the master ends a build that did not end itself."""
     search_s = int(order.culprit.duration_s) if order.culprit is not None else 0
-    return search_s + order.job.limits.timeout_s + ALLOWANCE_S
+    return search_s + RUNS * order.job.limits.timeout_s + ALLOWANCE_S
 
 
 class RebuildStep(FarmStep):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildfarm.build.logs import LogReading, Summary, judge, read_build_log
+from buildfarm.build.logs import ONCE_MORE, LogReading, Summary, find_cause, judge, read_build_log
 from buildfarm.build.logs.judging import PACKAGE_STAGES
 from buildfarm.build.logs.normalise import normalise
 from buildfarm.verdict import Verdict
@@ -67,6 +67,24 @@ def test_the_summary_is_read_after_its_last_box_only() -> None:
 
 def test_a_log_without_a_summary_has_none() -> None:
     assert read("cut-off").summary is None
+
+
+def test_of_a_log_with_two_builds_the_second_is_read() -> None:
+    second = (DATA / "test-failed.log").read_bytes()
+    first = (
+        second.partition(b"| Summary ")[0].replace(b"test_two", b"test_one")
+        + b"TAP version 13\nnot ok 1 - writes\n  # No space left on device\n"  # and nothing ends its suite
+    )
+
+    both = read_build_log(io.BytesIO(first + f"\n{ONCE_MORE}\n".encode() + second))
+    alone = read_build_log(io.BytesIO(second))
+
+    assert (both.failing_tests, both.tests, both.errors) == (alone.failing_tests, alone.tests, alone.errors)
+    assert find_cause(both, judge(both, 2)) == find_cause(alone, judge(alone, 2))
+    assert both.lines == alone.lines + first.count(b"\n") + 2
+    assert both.first_error is not None
+    assert alone.first_error is not None
+    assert both.first_error.line_number - alone.first_error.line_number == both.lines - alone.lines
 
 
 @given(

@@ -109,6 +109,9 @@ def test_one_that_memory_is_too_small_for_is_built_on_disk(here: Here, yard: Yar
 
     assert report.outcome == "pass", "whatever it said after there was no room"
     assert report.disk_bytes > 300 << 20
+    assert report.tests is not None
+    assert (report.tests.passed, report.tests.failed) == (1, 0), "what failed in memory counts no more"
+    assert report.build_s < report.total_s
 
 
 def test_one_that_hides_what_it_made_fails_with_words(here: Here, yard: Yard, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ Every library libdNN has one file, /usr/share/libdNN/version, that says its vers
     sharing         takes memory without end, as segments that no process looks at
     chatty          writes a log without end
     leaving         passes, and leaves processes behind in sessions of their own, that close what they had open
-    roomy           needs more room than a small build gets in memory, and says much after it had not
+    roomy           needs more room than a small build gets in memory: a test fails, and it says much after that
     straying        writes beside its tree
     diverting       passes, and what it made is packed to another place
 
@@ -120,7 +120,10 @@ SOURCES: Mapping[str, Recipe] = {
     ),
     "hiding": Recipe("exec 9> fill\nrm fill\nwhile head -c 67108864 /dev/zero >&9; do sleep 0.1; done\nexit 1\n"),
     "chatty": Recipe("exec yes 'and another thing about the build that nobody will ever read'\n"),
-    "roomy": Recipe("head -c 314572800 /dev/zero > big || { seq 100000; exit 1; }\n"),
+    "roomy": Recipe(
+        "echo 1..1\nhead -c 314572800 /dev/zero > big && echo ok 1 - fits && exit 0\n"
+        "echo not ok 1 - fits\nseq 100000\nexit 1\n"
+    ),
     "diverting": Recipe("ln -s /tmp/elsewhere /build/home/results.tar\n"),
     "straying": Recipe("touch /build/astray\n"),
     "leaving": Recipe("for n in 1 2 3; do setsid sleep 1000000 < /dev/null > /dev/null 2>&1 & done\necho done\n"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import BinaryIO
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from buildfarm.build.logs.errors import ErrorReader, Found
-from buildfarm.build.logs.lines import CONTEXT_AFTER, CONTEXT_BEFORE, LINE_LIMIT, scan
+from buildfarm.build.logs.lines import CONTEXT_AFTER, CONTEXT_BEFORE, LINE_LIMIT, Line, Reader, scan
 from buildfarm.build.logs.rules import EXPLAINS_TESTS, Rank
 from buildfarm.build.logs.signs import MachineReader, MirrorReader, StallReader, UnmetReader
 from buildfarm.build.logs.suites.base import Counts, FailedTest, SuiteRun, whole_runs
@@ -17,6 +18,10 @@ from buildfarm.build.logs.summary import Summary, SummaryReader
 
 ERROR_LINES = 8
 MAX_FAILING_TESTS = 1000
+ONCE_MORE = "It did not fit into memory: once more, on disk."
+"""The line that a second build of the same begins with: what stands before it counts no more."""
+
+R = TypeVar("R", bound=Reader)
 
 
 @dataclass(frozen=True)
@@ -82,27 +87,59 @@ class LogReading:
 
 def read_build_log(file: BinaryIO) -> LogReading:
     """Read a build log from where the file stands to its end. Any bytes will do; memory is bounded."""
-    summary, unmet, mirror = SummaryReader(), UnmetReader(), MirrorReader()
-    machine, stall = MachineReader(), StallReader()
-    errors = ErrorReader()
-    suites = [kind() for kind in KINDS]
-    scanned = scan(file, (summary, unmet, mirror, machine, stall, errors, *suites))
-    runs = whole_runs(suites, errors.dumps)
-    first, lines = _first_error(errors, runs)
+    summary, unmet, mirror = _Anew(SummaryReader), _Anew(UnmetReader), _Anew(MirrorReader)
+    machine, stall, errors = _Anew(MachineReader), _Anew(StallReader), _Anew(ErrorReader)
+    suites = [_Anew(kind) for kind in KINDS]
+    readers: tuple[_Anew[Any], ...] = (summary, unmet, mirror, machine, stall, errors, *suites)
+    scanned = scan(file, (_OnceMore(readers), *readers))
+    runs = whole_runs([suite.one for suite in suites], errors.one.dumps)
+    first, lines = _first_error(errors.one, runs)
     return LogReading(
-        summary=summary.summary(),
-        unmet=tuple(unmet.unmet),
+        summary=summary.one.summary(),
+        unmet=tuple(unmet.one.unmet),
         errors=lines,
-        machine=machine.since(errors.step.line_number),
-        mirror=tuple(mirror.signs),
+        machine=machine.one.since(errors.one.step.line_number),
+        mirror=tuple(mirror.one.signs),
         last=scanned.last,
-        build_began=summary.build_began,
+        build_began=summary.one.build_began,
         first_error=first,
         suites=runs,
-        step=errors.step.name,
-        stalled_minutes=stall.minutes,
+        step=errors.one.step.name,
+        stalled_minutes=stall.one.minutes,
         lines=scanned.lines,
     )
+
+
+class _Anew(Generic[R]):
+    """A reader that can forget what it has read: ``one`` is the one that reads now."""
+
+    def __init__(self, kind: Callable[[], R]) -> None:
+        self._kind = kind
+        self.one = kind()
+        self.needles = self.one.needles
+
+    def read(self, line: Line) -> int:
+        """Have the line read."""
+        return self.one.read(line)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.one = self._kind()
+
+
+class _OnceMore:
+    """Lets readers forget what stands before a second build."""
+
+    needles = (f"\n{ONCE_MORE}\n".encode(),)
+
+    def __init__(self, readers: tuple[_Anew[Any], ...]) -> None:
+        self._readers = readers
+
+    def read(self, _line: Line) -> int:
+        """Take the line that a second build begins with."""
+        for reader in self._readers:
+            reader.forget()
+        return 0
 
 
 def failed_tests(runs: tuple[SuiteRun, ...]) -> list[FailedTest]:
