@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from buildfarm.build.bootstrap import native_architecture
 from buildfarm.build.environments import use_exactly, use_layers
 from buildfarm.build.manifest import EnvironmentPackage, Manifest
-from buildfarm.build.roots import get_root, native_architecture, spec_for
+from buildfarm.build.roots import get_root, spec_for
 from buildfarm.errors import FarmTrouble
 from buildfarm.files import write_json
 from buildfarm.regress.bisecting import CANNOT_STAND, search
