@@ -32,6 +32,7 @@ from ppa_tools.debversion import without_epoch
 UNPACKED_LIMIT_BYTES = 16 << 30
 DIFF_LIMIT_BYTES = 256 << 20
 CHANGELOG_LIMIT_BYTES = 64 << 20
+DICTIONARY_LIMIT_BYTES = 256 << 20  # xz -9 takes a quarter of it
 HEADERS_LIMIT = 4_000_000
 TOLD_LIMIT_BYTES = 1 << 20  # what a tarball may tell of a member beside its header
 CHUNK_BYTES = 1 << 20
@@ -124,19 +125,40 @@ def _write(source: Path, kind: str, entry: Entry, made: Path) -> None:
 
 def _unpack(source: Path, ending: str, plain: IO[bytes]) -> None:
     size = 0
-    with _READERS[ending](source) as reader:
+    for chunk in _UNPACKERS[ending](source):
+        size += len(chunk)
+        if size > UNPACKED_LIMIT_BYTES:
+            raise UnfitSource(f"{source.name} unpacks to more than {UNPACKED_LIMIT_BYTES >> 30} GiB")
+        plain.write(chunk)
+
+
+def _chunks(opened: Any) -> Iterator[bytes]:
+    with opened as reader:
         while chunk := reader.read(CHUNK_BYTES):
-            size += len(chunk)
-            if size > UNPACKED_LIMIT_BYTES:
-                raise UnfitSource(f"{source.name} unpacks to more than {UNPACKED_LIMIT_BYTES >> 30} GiB")
-            plain.write(chunk)
+            yield chunk
 
 
-_READERS: dict[str, Callable[[Path], Any]] = {
-    "gz": gzip.open,
-    "xz": lzma.open,
-    "lzma": lzma.open,
-    "bz2": bz2.open,
+def _unpacked_lzma(source: Path) -> Iterator[bytes]:
+    """By hand, since lzma.open gives a dictionary of any size that the file asks for."""
+    unpacker = lzma.LZMADecompressor(memlimit=DICTIONARY_LIMIT_BYTES)
+    with source.open("rb") as packed:
+        while True:
+            data = b""
+            if unpacker.eof:  # another stream may follow, with padding between
+                data = unpacker.unused_data.lstrip(b"\0") or packed.read(CHUNK_BYTES).lstrip(b"\0")
+                if not data:
+                    return
+                unpacker = lzma.LZMADecompressor(memlimit=DICTIONARY_LIMIT_BYTES)
+            elif unpacker.needs_input and not (data := packed.read(CHUNK_BYTES)):
+                raise EOFError("it ends within what is packed")
+            yield unpacker.decompress(data, CHUNK_BYTES)
+
+
+_UNPACKERS: dict[str, Callable[[Path], Iterator[bytes]]] = {
+    "gz": lambda source: _chunks(gzip.open(source)),
+    "xz": _unpacked_lzma,
+    "lzma": _unpacked_lzma,
+    "bz2": lambda source: _chunks(bz2.open(source)),
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import lzma
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -173,6 +175,47 @@ def test_what_a_tarball_tells_of_a_member_takes_no_memory(tmp_path: Path, kind: 
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
+
+
+def with_packaging(tmp_path: Path, packed: bytes) -> Path:
+    """A source package whose .debian.tar.xz is that."""
+    (tmp_path / "old").mkdir()
+    dsc = make_source(tmp_path / "old", "3.0 (quilt)", "1.0-1")
+    (tmp_path / "old/foo_1.0-1.debian.tar.xz").write_bytes(packed)
+    return dsc
+
+
+def test_a_tarball_gets_no_dictionary_of_the_size_it_likes(tmp_path: Path) -> None:
+    header = struct.pack("<BIq", 0x5D, 1536 << 20, -1)  # as xz --format=lzma writes it: the size of its dictionary
+    dsc = with_packaging(tmp_path, header + bytes(64))
+
+    with pytest.raises(UnfitSource, match="Memory usage limit exceeded"):
+        add_entry(dsc, entry_for("1.0-1~regression20261127"), tmp_path / "new")
+
+
+def test_a_tarball_in_several_streams_of_xz_gets_an_entry(tmp_path: Path) -> None:
+    plain = tarball(
+        ("debian/changelog", tarfile.REGTYPE, b"old\n"), ("debian/x", tarfile.REGTYPE, b"x" * (3 << 20))
+    )
+    packed = lzma.compress(plain[:700]) + bytes(8) + lzma.compress(plain[700:]) + bytes(4)
+    dsc = with_packaging(tmp_path, packed)
+    entry = entry_for("1.0-1~regression20261127")
+
+    made = add_entry(dsc, entry, tmp_path / "new")
+
+    with tarfile.open(made.parent / f"foo_{entry.version}.debian.tar.xz") as archive:
+        changelog, other = (archive.extractfile(name) for name in ("debian/changelog", "debian/x"))
+        assert changelog is not None
+        assert changelog.read() == f"{entry}\nold\n".encode()
+        assert other is not None
+        assert other.read() == b"x" * (3 << 20)
+
+
+def test_a_stream_of_xz_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    dsc = with_packaging(tmp_path, lzma.compress(tarball(CHANGELOG_MEMBER))[:-20])
+
+    with pytest.raises(UnfitSource, match="cannot be read"):
+        add_entry(dsc, entry_for("1.0-1~regression20261127"), tmp_path / "new")
 
 
 @pytest.mark.parametrize("kind", [b"L", b"x"])
