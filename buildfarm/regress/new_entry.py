@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import functools
 import gzip
 import lzma
 import re
@@ -132,8 +133,8 @@ def _unpack(source: Path, ending: str, plain: IO[bytes]) -> None:
         plain.write(chunk)
 
 
-def _chunks(opened: Any) -> Iterator[bytes]:
-    with opened as reader:
+def _unpacked_by(opener: Callable[[Path], Any], source: Path) -> Iterator[bytes]:
+    with opener(source) as reader:
         while chunk := reader.read(CHUNK_BYTES):
             yield chunk
 
@@ -155,10 +156,10 @@ def _unpacked_lzma(source: Path) -> Iterator[bytes]:
 
 
 _UNPACKERS: dict[str, Callable[[Path], Iterator[bytes]]] = {
-    "gz": lambda source: _chunks(gzip.open(source)),
+    "gz": functools.partial(_unpacked_by, gzip.open),
     "xz": _unpacked_lzma,
     "lzma": _unpacked_lzma,
-    "bz2": lambda source: _chunks(bz2.open(source)),
+    "bz2": functools.partial(_unpacked_by, bz2.open),
 }
 
 
