@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from buildfarm import __version__
 from buildfarm.errors import FarmError, FarmTrouble, UsageError
+from ppa_tools.plain_text import plain
 
 # name -> one line for --help; the module is buildfarm.commands.<name>, with configure(parser) and run(args), and
 # where a word may be left out with arrange(words) -> words.
@@ -56,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = importlib.import_module(f"buildfarm.commands.{args.command}").run(args)
     except UsageError as error:
-        print(f"buildfarm {args.command}: {error}", file=sys.stderr)
+        print(f"buildfarm {args.command}: {plain(str(error))}", file=sys.stderr)
         return 2
     except FarmError as error:
-        print(f"buildfarm {args.command}: {error}", file=sys.stderr)
+        print(f"buildfarm {args.command}: {plain(str(error))}", file=sys.stderr)
         return 3 if isinstance(error, FarmTrouble) else 1
     except KeyboardInterrupt:
         return 130

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from buildfarm.errors import UsageError
-from buildfarm.plain_text import plain_line
 from buildfarm.settings import Settings, load_settings
+from ppa_tools.plain_text import plain_line
 
 if TYPE_CHECKING:
     from buildfarm.regress.model import BuildReport, RebuildJob

@@ -10,8 +10,8 @@ from pathlib import Path
 from buildfarm.farm import Farm, open_farm
 from buildfarm.history import Run, open_history
 from buildfarm.parts import living, part_names, running_parts
-from buildfarm.plain_text import plain_line
 from buildfarm.settings import Settings
+from ppa_tools.plain_text import plain_line
 
 LITTLE_DISK_BYTES = 5 * 1024**3
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from buildfarm.plain_text import plain_line
 from buildfarm.regress.entries import Entry, News, count_words, entries_of
 from buildfarm.regress.record import Record
 from buildfarm.regress.records import Label, Night
 from buildfarm.regress.report_forms import day, entry_json, seconds_words, tests_words, utc
+from ppa_tools.plain_text import plain_line
 
 DIGEST_SCHEMA = 1
 WIDTH = 76

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
-from buildfarm.plain_text import plain_line
 from buildfarm.regress.entries import Entry, Report
 from buildfarm.regress.model import RebuildVerdict, TestCounts
 from buildfarm.regress.records import Night
+from ppa_tools.plain_text import plain_line
 
 Form = Literal["table", "json", "junit"]
 FORMS: tuple[Form, ...] = ("table", "json", "junit")

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from ppa_tools.plain_text import plain, plain_line
+
 STYLES = {"good": "32", "bad": "31", "warn": "33", "dim": "2", "new": "36", "": ""}
 GAP = "  "
 MORE_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -106,9 +108,9 @@ def print_rows(table: Table, how: str, *, nothing: str = "", out: TextIO | None 
 
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(column.name for column in table.columns if column.name)
-        writer.writerows(map(harmless, row) for row in _plain_rows(table))
+        writer.writerows(map(plain_line, row) for row in _plain_rows(table))
     elif how == "lines":
-        out.writelines("\t".join(map(harmless, row)) + "\n" for row in _plain_rows(table))
+        out.writelines("\t".join(map(plain_line, row)) + "\n" for row in _plain_rows(table))
     elif table.rows:
         out.writelines(line + "\n" for line in table_lines(table, colours=has_colours(out), width=_width(out)))
     elif nothing:
@@ -127,7 +129,7 @@ def print_json(value: object, out: TextIO | None = None) -> None:
 def table_lines(table: Table, *, colours: bool = False, width: int = 0) -> list[str]:
     """The lines of a table: numbers to the right, the last column folded where a terminal's ``width`` is given."""
     shown = [(at, column) for at, column in enumerate(table.columns) if column.heading]
-    cells = [[harmless(column.say(row[at])) for at, column in shown] for row in table.rows]
+    cells = [[plain_line(column.say(row[at])) for at, column in shown] for row in table.rows]
     styles = [[column.style(row[at]) for at, column in shown] for row in table.rows]
     heads = [column.heading for _, column in shown]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
@@ -170,16 +172,6 @@ def _plain(value: Cell) -> str:
     return str(value)
 
 
-def harmless(text: str) -> str:
-    """What came from elsewhere, without control characters: nothing moves the cursor, or breaks a line."""
-    return text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
-
-
-def harmless_lines(text: str) -> str:
-    """As ``harmless``, line by line."""
-    return "\n".join(map(harmless, text.split("\n")))
-
-
 def has_colours(out: TextIO) -> bool:
     """Whether colours are wanted: on a terminal, unless NO_COLOR is set (https://no-color.org)."""
     return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -196,4 +188,4 @@ def _width(out: TextIO) -> int:
 
 def note(text: str) -> None:
     """Say something beside the output, in as many lines as it has."""
-    print(harmless_lines(text), file=sys.stderr, flush=True)
+    print(plain(text), file=sys.stderr, flush=True)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from ppa_tools.apply.report import Report, Result
-from ppa_tools.commands.output import Column, Table, counted, harmless, note, print_rows
+from ppa_tools.commands.output import Column, Table, counted, note, print_rows
+from ppa_tools.plain_text import plain_line
 from ppa_tools.plan.actions import Action, Guard, Kind, Plan
 
 KIND_STYLES = {Kind.COPY: "good", Kind.DELETE: "bad", Kind.SKIP: "dim", Kind.BLOCKED: "warn"}
@@ -30,10 +31,10 @@ def show_plan(plan: Plan, how: str, *, verbose: bool, out: TextIO | None = None)
     if hide:
         reasons = Counter(one.reason for one in skipped)
         for reason, count in reasons.most_common():
-            print(harmless(f"skipped: {counted(count, 'package')}, {reason}"), file=say)
+            print(plain_line(f"skipped: {counted(count, 'package')}, {reason}"), file=say)
         print("(--verbose shows each that is skipped)", file=say)
     for text in plan.notes:
-        print(harmless(f"note: {text}"), file=say)
+        print(plain_line(f"note: {text}"), file=say)
     print(summary(plan), file=say)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ppa_tools.commands.output import harmless
+from ppa_tools.plain_text import plain_line
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -58,7 +58,7 @@ class _Lines:
     def __call__(self, label: str, done: int, total: int, note: str) -> None:
         if note and note != self._note:
             self._note = note
-            print(harmless(f"{label}: {note}"), file=sys.stderr, flush=True)
+            print(plain_line(f"{label}: {note}"), file=sys.stderr, flush=True)
         now, state = self._clock(), (label, done, total)
         is_new_step = self._last is None or self._last[0] != label
         is_due = is_new_step or done == total or now - self._said_at >= LINE_EVERY_S
@@ -92,7 +92,7 @@ def _bars() -> Iterator[Say]:
 
         def say(label: str, done: int, total: int, note: str) -> None:
             if note:
-                bars.console.print(harmless(f"{label}: {note}"), markup=False, highlight=False)
+                bars.console.print(plain_line(f"{label}: {note}"), markup=False, highlight=False)
             if total:
                 if label not in tasks:
                     tasks[label] = bars.add_task(label)

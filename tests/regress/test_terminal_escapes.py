@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from buildfarm.build.logs import judge, read_build_log
 from buildfarm.cli import main
 from buildfarm.files import write_json
-from buildfarm.plain_text import plain, plain_line
 from buildfarm.regress.local import HERE
 from buildfarm.regress.model import BuildReport, RebuildJob
 from buildfarm.regress.nights import NightRules, open_nights
@@ -20,6 +19,7 @@ from buildfarm.regress.one_build import ORDER, REPORT
 from buildfarm.regress.orders import BuildOrder
 from buildfarm.regress.places import places_of
 from buildfarm.settings import Settings
+from ppa_tools.plain_text import plain, plain_line
 
 EVIL = (
     "\x1b]52;c;ZXZpbA==\x07it \x1b]0;title\x1b\\is \x1bP1$r0m\x1b\\"

@@ -15,7 +15,7 @@ from functools import reduce
 from operator import or_
 from typing import BinaryIO, Protocol
 
-from buildfarm.plain_text import plain
+from ppa_tools.plain_text import plain
 
 NEWLINE = 10
 LINE_LIMIT = 400

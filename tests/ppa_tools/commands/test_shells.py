@@ -179,8 +179,8 @@ def test_what_is_said_beside_the_output_holds_nothing_that_a_terminal_obeys(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     note("hello \x1b]0;you\x07 in noble\n  and more")
-    print_rows(Table((Column("why"),), (("\x1b[2J",),)), "csv")
+    print_rows(Table((Column("why"),), (("a\x1b[2Jb\x9b",),)), "csv")
 
     said = capsys.readouterr()
-    assert said.err == "hello  ]0;you  in noble\n  and more\n"
-    assert said.out == "why\n [2J\n"
+    assert said.err == "hello  in noble\n  and more\n"
+    assert said.out == "why\nab \n"

@@ -9,8 +9,9 @@ _SEQUENCES = re.compile(
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # with numbers: CSI
     r"|\x1b[ -/]*[0-~]"
 )
-_CONTROL = re.compile(  # what moves a cursor or turns text around, and what UTF-8 does not have
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+_CONTROL = re.compile(  # what moves a cursor, turns text around or is not seen, and what UTF-8 does not have
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    r"\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
 
 
