@@ -17,6 +17,7 @@ from buildbot.steps.worker import CompositeStepMixin
 from buildbot.util.twisted import async_to_deferred
 from twisted.internet import defer, threads
 
+from buildfarm.build.building import RUNS
 from buildfarm.history import History, Run, Task
 from buildfarm.history.explain import explain
 from buildfarm.job import BootJob, Job
@@ -51,7 +52,7 @@ def stage_limit_s(job: Job, stage: str) -> int:
     own = {
         "lint": job.lint.timeout_s if job.lint else 0,
         "unittest": job.unittest.timeout_s if job.unittest else 0,
-        "build": job.build.timeout_s,
+        "build": RUNS * job.build.timeout_s,
         "boot": _boot_limit_s(job.boot) if job.boot else 0,
         "autopkgtest": job.autopkgtest.timeout_s if job.autopkgtest else 0,
         "suite": job.suite.timeout_s if job.suite else 0,
