@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -316,9 +317,11 @@ def chosen_set(args: argparse.Namespace, settings: Settings) -> PackageSet:
 
 
 def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool, jobs: int) -> int:
+    from buildfarm.parts import living
     from buildfarm.regress.local import Telling, run_night
     from buildfarm.regress.model import LOOK_AGAIN_S
     from buildfarm.regress.places import places_of
+    from buildfarm.regress.tidying import tidy
 
     looked: dict[int, str] = {}
 
@@ -351,6 +354,8 @@ def _night_here(night: Night, nights: Nights, settings: Settings, *, watch: bool
 
     ended_night = run_night(night, nights, settings, Telling(begins, ended, settled), watch=watch, jobs=jobs)
     rebuilds = nights.rebuilds(ended_night)
+    if living(settings, "master") is None:  # which does it each hour
+        tidy(settings, nights, time.time())
     print(f"night {ended_night.number} has ended: `buildfarm rebuild report --since {ended_night.number}`")
     return exit_status(rebuilds)
 

@@ -19,6 +19,7 @@ class Places:
     builds/ID/             one build: its order, its report, its log, what it made
     environments/ID.json   the exact packages of an environment
     debs/by-hash/SHA256    the .debs of all kept environments
+    packs/SHA256/          the source of a pack that was taken in
     launchpad/NAME.json    what Launchpad was asked for
     """
 
@@ -33,6 +34,11 @@ class Places:
     def build(self, number: int) -> Path:
         """A build's directory."""
         return self.root / "builds" / str(number)
+
+    @property
+    def packs(self) -> Path:
+        """The sources of packs that were taken in, a directory each."""
+        return self.root / "packs"
 
     @property
     def asked_of_launchpad(self) -> Path:

@@ -127,11 +127,12 @@ def read_pack(path: Path, settings: Settings) -> Kept:
         if manifest.id != order.environment:
             raise UsageError(f"{path} contradicts itself: its packages are not those of its build")
         _take_in(manifest, taken, places)
-        source = places.root / "packs" / sha256_of(path)
+        source = places.packs / sha256_of(path)
         if not source.is_dir():
             source.parent.mkdir(exist_ok=True)
             (taken / "source").mkdir(exist_ok=True)
             (taken / "source").rename(source)
+        os.utime(source)  # when it was last wanted
     local = tuple(_local(one, source) for one in order.job.files)
     told = f"{order.job.package} {order.job.version}, from {path}"
     return Kept(replace(order, job=replace(order.job, files=local)), told)

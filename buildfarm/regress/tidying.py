@@ -17,7 +17,7 @@ from buildfarm.settings import Settings
 
 YOUNG_S = 2 * 86400.0
 """What was asked for since may be for a build that is not on record yet, or `buildfarm repro`, which never is."""
-LAYERS_UNUSED_S = 14 * 86400.0
+UNUSED_S = 14 * 86400.0
 ASKED_S = 60 * 86400.0
 """What was asked of Launchpad is of no use once its night has ended, and no night lasts so long."""
 LEAVING = ".leaving-"
@@ -35,9 +35,12 @@ def tidy(settings: Settings, nights: Nights, now: float) -> tuple[int, ...]:
     if not _is_anything_built(nights, settings):
         _remove_environments(places, nights.environments_in_use(keep), now)
     _remove_asked(places.asked_of_launchpad, now)
+    for pack in places.packs.glob("*"):
+        if pack.stat().st_mtime < now - UNUSED_S:
+            _remove(pack)
     collect_environments(
         settings.cache,
-        max_age_s=LAYERS_UNUSED_S,
+        max_age_s=UNUSED_S,
         max_bytes=settings.regression.cache_gib << 30,
         now=now,
     )

@@ -147,3 +147,13 @@ def test_what_others_hold_is_not_removed_before_they_have_asked_for_it(settings,
 
 def test_a_farm_that_never_rebuilt_has_nothing_to_tidy(settings, nights):
     assert tidy(settings, nights, NOW) == ()
+
+
+def test_packs_go_that_nobody_has_wanted_for_two_weeks(settings, nights, places):
+    for name, age_days in (("old", 15), ("new", 13)):
+        pack = places.packs / name
+        pack.mkdir(parents=True)
+        (pack / "hello_1.0.dsc").write_text("x")
+        os.utime(pack, (NOW - age_days * 86400,) * 2)
+    tidy(settings, nights, NOW)
+    assert [path.name for path in places.packs.iterdir()] == ["new"]
