@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -115,15 +117,18 @@ def test_a_worker_that_is_out_is_told_of_plainly(settings: Settings, capsys: pyt
     assert "\nforged" not in said
 
 
-def test_what_is_had_again_is_told_of_plainly(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_had_again_is_told_of_plainly(settings: Settings) -> None:
     directory = places_of(settings).build(7)
     job = RebuildJob("yard", f"hello{EVIL}", "1.0", "nosuch", "nosuch", ())
     write_json(directory / ORDER, BuildOrder(job).to_json())
     write_json(directory / REPORT, BuildReport("fail", EVIL, environment="0" * 64).to_json())
 
-    assert main(["repro", "7", "--unpack"]) == 2, "nobody knows such a series"
+    # A process of its own: the command ends all that it started, and here that would be all of these tests' too.
+    words = [sys.executable, "-m", "buildfarm", "--home", str(settings.home), "repro", "7", "--unpack"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
 
-    said = capsys.readouterr().out
+    assert ended.returncode == 2, "nobody knows such a series"
+    said = ended.stdout
     assert "build #7: helloit is so" in said
     assert "\nforged" not in said
     assert not CONTROL.search(said)
