@@ -44,8 +44,9 @@ SPACE_LIMIT_BYTES = 64
 LAST_LINES = 15
 OPEN_FILES = 16384
 # A tree is guessed to grow to so many times its source packages' size; more than this share of the memory that is
-# available it never gets.
-GROWTH, SMALLEST_BYTES, MEMORY_SHARE = 100, 256 << 20, 3
+# available it never gets. A guess may be far too low (PHP builds itself five times), a second build is dear, and
+# room that is not used costs nothing: so it gets some times as much.
+GROWTH, SMALLEST_BYTES, MEMORY_SHARE, ROOM_TO_GROW = 100, 256 << 20, 3, 6
 RUNS = 2  # at most: in memory, and on disk where that was too small; each has the limits in full
 UNPACK_FAILED = 121
 NO_ROOM = b"No space left on device"
@@ -167,10 +168,10 @@ def _memory_for(order: LayeredBuild) -> int:
     """How many bytes of memory the build's files may take; 0: they go to disk."""
     source_bytes = sum(path.stat().st_size for path in order.files)
     wanted = max(2 * order.expected_bytes or GROWTH * source_bytes, SMALLEST_BYTES)
-    if order.limits.disk_mib:
-        wanted = min(wanted, order.limits.disk_mib << 20)
-    memory = order.limits.memory_mib << 20 or memory_available()
-    return wanted if wanted <= min(memory, memory_available()) // MEMORY_SHARE else 0
+    room = wanted if order.expected_bytes else ROOM_TO_GROW * wanted
+    most = min(order.limits.memory_mib << 20 or memory_available(), memory_available()) // MEMORY_SHARE
+    allowed = order.limits.disk_mib << 20 or most
+    return min(room, most, allowed) if min(wanted, allowed) <= most else 0
 
 
 class _Listener:
