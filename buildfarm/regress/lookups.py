@@ -9,6 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from buildfarm.build.logs.cause import normalise_name
+from buildfarm.build.logs.suites.base import MAX_NAMES
 from buildfarm.regress.model import RebuildVerdict, Subject
 from buildfarm.regress.records import Build, build_of
 from buildfarm.regress.schema import builds, nights, rebuilds, workers_out
@@ -17,6 +19,7 @@ from buildfarm.regress.verdicts import CONCLUSIVE, FAILING, PASSING, Past, Ran, 
 PAST_LIMIT = 400
 RESULTS_LIMIT = 200
 FLAKY_LOOK_BACK = 30
+TESTS_LOOK_BACK = 60
 STATE_CHANGES = frozenset({RebuildVerdict.NEW_FAILURE, RebuildVerdict.STILL_FAILING, RebuildVerdict.FIXED})
 CONTROL_FRESH_S = 14 * 86400.0
 USUAL_OF = 9
@@ -186,6 +189,48 @@ def last_culprit(connection: sa.Connection, rebuild: sa.Row[Any], *, told: bool)
     query = verdicts_before(rebuild, told=told).where(rebuilds.c.verdict.in_(CONCLUSIVE)).limit(1)
     last = connection.execute(query).first()
     return last.culprit if last is not None and last.verdict in FAILING else None
+
+
+def last_failure(connection: sa.Connection, rebuild: int) -> Build | None:
+    """The newest build of a rebuild that failed and counts."""
+    query = (
+        select_builds()
+        .where(builds.c.rebuild == rebuild, IS_RESULT, builds.c.outcome == "fail")
+        .order_by(builds.c.ended_at.desc(), builds.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return build_of(row) if row is not None else None
+
+
+def known_to_fail(connection: sa.Connection, rebuild: sa.Row[Any], *, told: bool) -> frozenset[str] | None:
+    """The tests that a build of a rebuild's subject may fail by and pass, as ``normalise_name`` makes their names:
+    those that failed in its last passes, and those that broke another build of an input that has passed.
+
+    None where it never passed, or where so many failed that not all have their names on record.
+    """
+    query = (
+        sa.select(builds.c.outcome, builds.c.ran_in, builds.c.report, rebuilds.c.version)
+        .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
+        .where(
+            of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
+            rebuilds.c.id != rebuild.id,
+            _in_nights(told=told),
+            IS_RESULT,
+        )
+        .order_by(builds.c.ended_at.desc(), builds.c.id.desc())
+        .limit(TESTS_LOOK_BACK)
+    )
+    rows = [(row, json.loads(row.report)) for row in connection.execute(query)]
+    passes = [(row, report) for row, report in rows if row.outcome == "pass"]
+    if not passes or any(len(report.get("failing_tests", ())) >= MAX_NAMES for _, report in passes):
+        return None
+    inputs = {(row.version, row.ran_in) for row, _ in passes}
+    names = {name for _, report in passes for name in report.get("failing_tests", ())}
+    for row, report in rows:
+        if (row.version, row.ran_in) in inputs:
+            names.update(report.get("broken_tests", ()))
+    return frozenset(normalise_name(name) for name in names)
 
 
 def expected_s(connection: sa.Connection, subject: Subject) -> float | None:

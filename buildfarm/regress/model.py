@@ -155,8 +155,9 @@ class BuildReport:
     ``environment`` is the id of the exact packages it ran in ("" when none stood). ``stage`` is where it failed
     (sbuild's word); ``reason`` is one line for people. ``first_error`` are the log's lines around the first error.
     ``fingerprint`` names the cause ("" for none): failures with one fingerprint have one cause; ``cause`` is it in
-    words. Times in seconds: ``prepare_s`` until the package's own build began, ``build_s`` its own build,
-    ``total_s`` all. ``log`` and ``artifacts`` are paths relative to the build's directory.
+    words. ``broken_tests`` are those of the failing tests that it fails by although its own rules forgave them.
+    Times in seconds: ``prepare_s`` until the package's own build began, ``build_s`` its own build, ``total_s``
+    all. ``log`` and ``artifacts`` are paths relative to the build's directory.
     """
 
     outcome: Outcome
@@ -166,6 +167,7 @@ class BuildReport:
     details: str = ""
     first_error: tuple[str, ...] = ()
     failing_tests: tuple[str, ...] = ()
+    broken_tests: tuple[str, ...] = ()
     tests: TestCounts | None = None
     fingerprint: str = ""
     cause: str = ""

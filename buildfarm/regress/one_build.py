@@ -87,7 +87,7 @@ def _reported(order: BuildOrder, directory: Path, settings: Settings, log: Binar
             keeping = beside.submit(_kept, attempt)  # the first time some packages come over the network
             end = build_on_layers(replace(attempt.build, prepared_s=prepared_s), directory, log)
             environment, unkept = keeping.result()
-        report = report_of(directory / LOG, end)
+        report = report_of(directory / LOG, end, order.watch)
         return replace(
             report,
             environment=environment,

@@ -40,6 +40,7 @@ def rules_of_set(wanted: PackageSet) -> NightRules:
         culprit_s=wanted.culprit_s,
         priority=wanted.priority,
         tell=wanted.tell,
+        watch_tests=wanted.watch_tests,
     )
 
 

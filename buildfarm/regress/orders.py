@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from buildfarm.build.logs.cause import normalise_name
 from buildfarm.errors import UsageError
 from buildfarm.job import from_plain
+from buildfarm.regress.forgiven import WatchedTests
 from buildfarm.regress.lookups import OWN_KINDS
 from buildfarm.regress.model import RebuildJob
 from buildfarm.regress.version import regression_version
@@ -68,7 +70,9 @@ class BuildOrder:
     ``expected_bytes`` is the disk that it took before (0: unknown). With ``culprit`` it is a search, of many
     builds; with ``publication`` nothing is built, and a build's results go to the job's archive. ``new_version``
     is the one that the source is built as; without, it keeps its own. ``near`` is an environment that is made
-    first where ``environment`` is little else. With ``on_launchpad`` the farm builds nothing: Launchpad does."""
+    first where ``environment`` is little else. With ``on_launchpad`` the farm builds nothing: Launchpad does.
+    ``watch`` is what the tests of a build that passes are held to; without, they are what the package's rules say.
+    """
 
     job: RebuildJob
     environment: str = ""
@@ -79,6 +83,7 @@ class BuildOrder:
     publication: Publication | None = None
     near: str = ""
     on_launchpad: OnLaunchpad | None = None
+    watch: WatchedTests | None = None
 
     @property
     def version(self) -> str:
@@ -119,10 +124,13 @@ def order_for(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> B
         version = published_version(nights, night, rebuild)
         return BuildOrder(build.job, new_version=version, on_launchpad=OnLaunchpad(attempt, again))
     new_version = _new_version(nights, night, rebuild) if build.kind != "control" else None
+    watch = _watch(nights, night, rebuild, build)
     passed = nights.last_pass(build.job.subject)
     expected_bytes = passed.report.disk_bytes if passed is not None and passed.report is not None else 0
     if build.kind != "culprit":
-        return BuildOrder(build.job, build.environment, night.started_at, expected_bytes, new_version=new_version)
+        return BuildOrder(
+            build.job, build.environment, night.started_at, expected_bytes, new_version=new_version, watch=watch
+        )
     failed = nights.build(rebuild.decided_by) if rebuild.decided_by is not None else None
     passed = nights.last_pass(rebuild.subject, before=failed)
     if passed is None or passed.report is None:
@@ -138,7 +146,24 @@ def order_for(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> B
         builds=rules.culprit_builds,
         duration_s=float(rules.culprit_s),
     )
-    return BuildOrder(rebuild.job, build.environment, night.started_at, expected_bytes, culprit, new_version)
+    return BuildOrder(
+        rebuild.job, build.environment, night.started_at, expected_bytes, culprit, new_version, watch=watch
+    )
+
+
+def _watch(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> WatchedTests | None:
+    """What a build's tests are held to: the passes before; after a build that failed by some tests, these.
+
+    None where the set does not want it, where nothing is known, and after a build that its package's rules failed.
+    """
+    if build.kind == "control" or not night.settings.watch_tests:
+        return None
+    failed = nights.last_failure(rebuild)
+    if failed is not None:
+        names = {normalise_name(name) for name in failed.broken_tests}
+        return WatchedTests(only=tuple(sorted(names))) if names else None
+    known = nights.tests_known_to_fail(night, rebuild)
+    return WatchedTests(known=tuple(sorted(known))) if known is not None else None
 
 
 def _publication(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> BuildOrder:

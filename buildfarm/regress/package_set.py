@@ -43,6 +43,7 @@ class PackageSet:
     culprit_builds: int = 24
     culprit_s: int = 4 * 3600
     tell: bool = True
+    watch_tests: bool = True
     extra: tuple[ExtraSources, ...] = ()
 
     @property

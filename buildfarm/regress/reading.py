@@ -9,14 +9,14 @@ from pathlib import Path
 
 from buildfarm.build.building import BuildEnd
 from buildfarm.build.logs import LogReading, find_cause, judge, read_build_log
+from buildfarm.regress.forgiven import WatchedTests, hold_to
 from buildfarm.regress.model import BuildReport, TestCounts
 
 CONTEXT_LINES = 15
-FAILING_TESTS = 200
 
 
-def report_of(log: Path, end: BuildEnd) -> BuildReport:
-    """What a build on layers came to, by how it ended and what its log says."""
+def report_of(log: Path, end: BuildEnd, watch: WatchedTests | None = None) -> BuildReport:
+    """What a build came to, by how it ended and what its log says; one that passes is held to ``watch``."""
     with log.open("rb") as file:
         reading = read_build_log(file)
     judgement = judge(reading, end.status)
@@ -27,13 +27,13 @@ def report_of(log: Path, end: BuildEnd) -> BuildReport:
         stage=judgement.stage,
         details=judgement.details,
         first_error=first_error(reading) if judgement.outcome != "pass" else (),
-        failing_tests=reading.failing_tests[:FAILING_TESTS],
+        failing_tests=reading.failing_tests,
         tests=_counts(reading),
         fingerprint=cause.fingerprint,
         cause=cause.words,
     )
     if not end.stopped:
-        return report
+        return hold_to(watch, report, reading) if watch is not None and report.outcome == "pass" else report
     # Stopped for a limit: where it stood is no reason, and the limit's own numbers are no part of the cause.
     words = f"{reading.package}: stopped: {re.sub(r'[0-9]+', 'N', end.stopped)}"
     fingerprint = hashlib.sha256(words.encode()).hexdigest()[:16]
@@ -53,8 +53,7 @@ def first_error(reading: LogReading) -> tuple[str, ...]:
     found = reading.first_error
     if found is None:
         return reading.last[-CONTEXT_LINES:]
-    lines = found.context or ((found.line_number, found.text),)
-    return tuple(f"{number}{':' if number == found.line_number else ' '} {text}" for number, text in lines)
+    return found.numbered_lines()
 
 
 def _counts(reading: LogReading) -> TestCounts | None:

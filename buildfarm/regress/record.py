@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from buildfarm.regress import lookups
 from buildfarm.regress.lookups import IS_RESULT, of_subject, select_builds
-from buildfarm.regress.model import Subject
+from buildfarm.regress.model import BuildReport, Subject
 from buildfarm.regress.records import (
     Build,
     Driver,
@@ -218,6 +218,18 @@ class Record:
         variant = variant_of(before.job) if before is not None else None
         with self._reading() as connection:
             return lookups.last_pass(connection, subject, before.id if before is not None else None, variant)
+
+    def last_failure(self, rebuild: Rebuild) -> BuildReport | None:
+        """The report of a rebuild's newest build that failed, and is believed."""
+        with self._reading() as connection:
+            failed = lookups.last_failure(connection, rebuild.id)
+            return failed.report if failed is not None else None
+
+    def tests_known_to_fail(self, night: Night, rebuild: Rebuild) -> frozenset[str] | None:
+        """The tests that fail when a rebuild's subject passes, as ``lookups.known_to_fail`` says it."""
+        with self._reading() as connection:
+            row = connection.execute(sa.select(rebuilds).where(rebuilds.c.id == rebuild.id)).one()
+            return lookups.known_to_fail(connection, row, told=night.settings.tell)
 
     def expected_s(self, subject: Subject) -> float | None:
         """How long a build of the subject will take, in seconds: as long as the last that passed, or failed."""

@@ -26,6 +26,7 @@ class NightRules:
     ``control`` is the package that is built to try a worker; "" is the quickest that passed. ``confirm``: a
     failure is built again before it is one. ``culprit``: the cause of a new failure is searched for, with so many
     builds and in so many seconds at most. A night of higher ``priority`` goes first. ``tell``: its news are told.
+    ``watch_tests``: a test that breaks is a failure although the package's rules forgive it.
     """
 
     control: str = ""
@@ -35,6 +36,7 @@ class NightRules:
     culprit_s: int = 4 * 3600
     priority: int = 0
     tell: bool = True
+    watch_tests: bool = True
 
 
 @dataclass(frozen=True)

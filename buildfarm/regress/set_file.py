@@ -228,6 +228,9 @@ class SetEntry(Frozen):
     """How far the cause of a new failure is searched for; false: not at all."""
     tell: bool = Field(default=True, examples=[False])
     """Whether its digest is sent by mail and webhook."""
+    watch_tests: bool = Field(default=True, examples=[False])
+    """Whether a test that fails, and failed in no pass before, is a failure although the package's rules forgive
+    it."""
     extra: tuple[ExtraRepository, ...] = Field(default=(), max_length=16)
     """More repositories that build-dependencies may come from."""
 

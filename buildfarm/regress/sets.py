@@ -140,6 +140,7 @@ def _load_set(
         culprit_builds=search.builds if search is not None else PackageSet.culprit_builds,
         culprit_s=parse_duration(search.time) if search is not None else PackageSet.culprit_s,
         tell=entry.tell,
+        watch_tests=entry.watch_tests,
         extra=tuple(
             ExtraSources(one.sources, _read_key(one.key, find(node, ("extra", number, "key")).place, file.parent))
             for number, one in enumerate(entry.extra)

@@ -54,3 +54,45 @@ def test_two_updates_that_break_it_only_together_are_both_named(here: Here, yard
     assert {one.source for one in rebuild.culprit.suspects} == {"libd09", "libd31"}, rebuild.culprit
     assert rebuild.culprit.confirmed
     assert rebuild.culprit.builds <= 2 * math.ceil(math.log2(40)) + 8
+
+
+def test_a_test_that_breaks_is_a_failure_although_the_package_forgives_it(here: Here, yard: Yard) -> None:
+    yard.state("before")
+    jobs = [yard.job("forgiving"), yard.job("steady")]
+    first = here.night(jobs)
+    assert here.verdicts(first)["forgiving"] == "still passing"
+    assert here.report(first, "forgiving").failing_tests == ("never worked",)
+
+    yard.state("after")
+    rebuild = here.rebuild(here.night(jobs, control="steady"), "forgiving")
+
+    assert rebuild.verdict is RebuildVerdict.NEW_FAILURE, rebuild
+    builds = here.nights.builds(rebuild)
+    assert [one.kind for one in builds] == ["first", "again", "control", "culprit"]
+    said = builds[0].report
+    assert said is not None
+    assert "the package's rules forgive it: frobnicates" in said.reason
+    assert said.broken_tests == ("frobnicates",)
+    assert said.failing_tests == ("frobnicates", "never worked")
+    assert any("not ok 2 - frobnicates" in line for line in said.first_error), said.first_error
+    assert rebuild.culprit is not None
+    assert [one.source for one in rebuild.culprit.suspects] == ["libd17"], rebuild.culprit
+    assert rebuild.culprit.confirmed
+    assert here.verdicts(here.night(jobs))["forgiving"] == "still failing"
+
+    yard.state("before")
+    assert here.verdicts(here.night(jobs))["forgiving"] == "fixed"
+
+
+def test_a_forgiven_failure_that_a_night_took_for_a_pass_is_known_from_then_on(here: Here, yard: Yard) -> None:
+    jobs = [yard.job("forgiving")]
+    yard.state("before")
+    here.night(jobs)
+    yard.state({"libd02": "1.1", "libd17": "1.1"})
+    assert here.verdicts(here.night(jobs, watch_tests=False))["forgiving"] == "still passing"
+
+    yard.state({"libd17": "1.1"})
+    night = here.night(jobs)
+
+    assert here.verdicts(night)["forgiving"] == "still passing"
+    assert here.report(night, "forgiving").failing_tests == ("never worked", "frobnicates")

@@ -17,6 +17,7 @@ Every library libdNN has one file, /usr/share/libdNN/version, that says its vers
     steady          passes always: a control package, without build-dependencies
     flaky           passes and fails by chance, one time in two
     taptest         fails by one test of three, told as TAP
+    forgiving       fails by a test of two, and passes all the same; by the other, too, when libd17 is 1.1
     unmet           needs a package that nobody has
     hanging         says nothing and does not end
     forking         forks without end
@@ -108,6 +109,11 @@ SOURCES: Mapping[str, Recipe] = {
     "taptest": Recipe(
         "echo 1..3\necho ok 1 - opens\necho 'not ok 2 - reads back what it wrote'\n"
         "echo '#   Failed test at t/basic.t line 7.'\necho ok 3 - closes\nexit 1\n"
+    ),
+    "forgiving": Recipe(
+        VERSIONS + "echo 1..2\necho not ok 1 - never worked\n"
+        "if is_new libd17; then echo not ok 2 - frobnicates; else echo ok 2 - frobnicates; fi\n",
+        LIBRARIES,
     ),
     "unmet": Recipe("true\n", ("libd01", "libd-gone (>= 2)")),
     "hanging": Recipe("echo waiting for what never comes\nexec sleep 1000000\n"),

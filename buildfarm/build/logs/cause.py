@@ -56,7 +56,7 @@ def find_cause(reading: LogReading, judgement: Judgement) -> Cause:
     if first is None:
         return _cause("unknown", f"{package}: failed in {reading.step or judgement.stage} without an error")
     if first.kind == "tests":
-        return _tests(package, reading.failing_tests)
+        return name_tests(package, reading.failing_tests)
     words = _words(first, package)
     return _cause(first.kind, words if first.general and words else f"{package}: {words or reading.step}")
 
@@ -79,7 +79,8 @@ def _words(first: FirstError, package: str) -> str:
     return normalise(f"{message} {extra}" if extra else message, package)
 
 
-def _tests(package: str, names: tuple[str, ...]) -> Cause:
+def name_tests(package: str, names: tuple[str, ...]) -> Cause:
+    """The cause that these failing tests of a package are."""
     known = sorted({normalise_name(name) for name in names})[:MAX_NAMES]
     cause = _cause("tests", f"{package}: {'; '.join(known)}")
     more = f" and {len(known) - SHOWN_NAMES} more" if len(known) > SHOWN_NAMES else ""

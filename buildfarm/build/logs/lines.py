@@ -29,6 +29,12 @@ CONTEXT_BEFORE = 4
 CONTEXT_AFTER = 6
 
 
+def numbered_lines(number: int, text: str, context: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+    """A line with its context, or alone where it has none, for people: each with its number, which a colon follows
+    where it is the line itself."""
+    return tuple(f"{n}{':' if n == number else ' '} {line}" for n, line in context or ((number, text),))
+
+
 @dataclass(slots=True)  # not frozen: millions are made
 class Line:
     """One line: its number from 1, and its text, cut at ``LINE_LIMIT`` characters."""

@@ -9,7 +9,15 @@ from operator import add
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from buildfarm.build.logs.errors import ErrorReader, Found
-from buildfarm.build.logs.lines import CONTEXT_AFTER, CONTEXT_BEFORE, LINE_LIMIT, Line, Reader, scan
+from buildfarm.build.logs.lines import (
+    CONTEXT_AFTER,
+    CONTEXT_BEFORE,
+    LINE_LIMIT,
+    Line,
+    Reader,
+    numbered_lines,
+    scan,
+)
 from buildfarm.build.logs.rules import EXPLAINS_TESTS, Rank
 from buildfarm.build.logs.signs import MachineReader, MirrorReader, StallReader, UnmetReader
 from buildfarm.build.logs.suites.base import Counts, FailedTest, SuiteRun, whole_runs
@@ -38,6 +46,10 @@ class FirstError:
     general: bool = False
     context: tuple[tuple[int, str], ...] = ()
     extra: tuple[str, ...] = ()
+
+    def numbered_lines(self) -> tuple[str, ...]:
+        """Its line and those around it, with their numbers, for people."""
+        return numbered_lines(self.line_number, self.text, self.context)
 
 
 @dataclass(frozen=True)

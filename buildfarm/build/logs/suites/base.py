@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from buildfarm.build.logs.lines import CONTEXT_AFTER, CONTEXT_BEFORE, Line
+from buildfarm.build.logs.lines import CONTEXT_AFTER, CONTEXT_BEFORE, Line, numbered_lines
 
 Result = Literal["passed", "failed", "skipped"]
 MAX_RUNS = 2000
@@ -31,6 +31,10 @@ class FailedTest:
     line_number: int
     text: str
     context: tuple[tuple[int, str], ...] = ()
+
+    def numbered_lines(self) -> tuple[str, ...]:
+        """Its line and the context, with their numbers, for people."""
+        return numbered_lines(self.line_number, self.text, self.context)
 
 
 @dataclass(frozen=True)
