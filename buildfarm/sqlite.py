@@ -4,9 +4,10 @@ missing."""
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,8 +36,16 @@ TROUBLE = {  # SQLite's primary result codes: what happened, and what to do
 }
 
 
-def open_sqlite(path: Path, metadata: sa.MetaData, version: int, what: str) -> sa.Engine:
+def open_sqlite(
+    path: Path,
+    metadata: sa.MetaData,
+    version: int,
+    what: str,
+    upgrades: Mapping[int, Sequence[str]] = MappingProxyType({}),
+) -> sa.Engine:
     """The engine of a record; its tables are there, in the shape that ``version`` counts (its user_version).
+
+    ``upgrades`` has the SQL that makes the tables of an earlier version those of the next.
 
     Raises FarmTrouble, naming ``what`` it is, for a file that another version of the farm wrote, and for one that
     cannot be used; so does whatever uses the engine later.
@@ -64,6 +73,11 @@ def open_sqlite(path: Path, metadata: sa.MetaData, version: int, what: str) -> s
 
     with transaction(engine) as connection:  # of two at once, one makes the tables
         kept = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        while kept in upgrades:
+            for statement in upgrades[kept]:
+                connection.exec_driver_sql(statement)
+            kept += 1
+            connection.exec_driver_sql(f"PRAGMA user_version = {kept}")
         if kept not in (0, version):
             raise FarmTrouble(
                 f"{what} has schema {kept}, and this farm reads {version}",

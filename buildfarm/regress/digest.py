@@ -10,7 +10,15 @@ from typing import Any
 from buildfarm.regress.entries import Entry, News, count_words, entries_of
 from buildfarm.regress.record import Record
 from buildfarm.regress.records import Label, Night
-from buildfarm.regress.report_forms import day, entry_json, seconds_words, tests_words, utc
+from buildfarm.regress.report_forms import (
+    day,
+    entry_json,
+    left_out_json,
+    left_out_lines,
+    seconds_words,
+    tests_words,
+    utc,
+)
 from ppa_tools.plain_text import plain_line
 
 DIGEST_SCHEMA = 1
@@ -140,6 +148,8 @@ def digest_text(digest: Digest) -> str:
             "\n".join(_item(f"{one.subject}: {one.words}") for one in digest.newly_flaky),
         ]
     parts.append(_fill(f"All {len(digest.entries)} rebuilds: {count_words(digest.entries)}."))
+    if left_out := left_out_lines(night, WIDTH):
+        parts.append("\n".join(left_out))
     if page := digest.pages.night(night.number):
         parts.append(page)
     return "\n\n".join(parts) + "\n"
@@ -244,6 +254,7 @@ def digest_json(digest: Digest) -> dict[str, Any]:
         ],
         "fixed": [_linked(one, digest.pages) for one in digest.fixed],
         "newly_flaky": [_linked(one, digest.pages) for one in digest.newly_flaky],
+        "left_out": [left_out_json(one) for one in night.left_out],
     }
 
 

@@ -72,6 +72,18 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What a set names and is not rebuilt; the subject's package may be the pattern that named it, or ``*`` for
+    all of a series."""
+
+    subject: Subject
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.reason}"
+
+
+@dataclass(frozen=True)
 class RebuildJob:
     """One subject of a night: which source version is rebuilt, and how.
 

@@ -27,6 +27,7 @@ from buildfarm.regress.model import (
     NOT_PUBLISHED,
     BuildReport,
     Culprit,
+    LeftOut,
     RebuildJob,
     RebuildVerdict,
     Subject,
@@ -56,7 +57,7 @@ from buildfarm.regress.records import (
     rebuild_of,
     variant_of,
 )
-from buildfarm.regress.schema import SCHEMA_VERSION, builds, labels, metadata, nights, rebuilds
+from buildfarm.regress.schema import SCHEMA_VERSION, UPGRADES, builds, labels, metadata, nights, rebuilds
 from buildfarm.regress.verdicts import Next, Settled, retry_delay_s
 from buildfarm.sqlite import open_sqlite, transaction
 
@@ -67,7 +68,7 @@ START_LIMIT = 12  # a build that takes its worker with it each time must end, to
 
 def open_nights(path: Path, clock: Callable[[], float] = time.time) -> Nights:
     """The record kept in an SQLite file, made where it is missing; raises FarmTrouble for another version's."""
-    return Nights(open_sqlite(path, metadata, SCHEMA_VERSION, "the record of nights"), clock)
+    return Nights(open_sqlite(path, metadata, SCHEMA_VERSION, "the record of nights", UPGRADES), clock)
 
 
 class Nights(Record):
@@ -89,8 +90,11 @@ class Nights(Record):
         reason: str,
         rules: NightRules,
         not_before: float = 0.0,
+        left_out: Sequence[LeftOut] = (),
     ) -> Night:
         """Begin a night with these jobs; none of its builds is due before ``not_before`` (epoch seconds).
+
+        ``left_out`` is what the set names besides, for people.
 
         A job that is given twice is built once. Raises UsageError without jobs, for two different jobs of one
         subject, and while an earlier night of the set goes on, which the error names.
@@ -119,7 +123,12 @@ class Nights(Record):
                     resolution="Wait until it has ended, or cancel it.",
                 )
             row = sa.insert(nights).values(
-                set=set, driver=driver, reason=reason, started_at=now, rules=json.dumps(asdict(rules))
+                set=set,
+                driver=driver,
+                reason=reason,
+                started_at=now,
+                rules=json.dumps(asdict(rules)),
+                left_out=json.dumps([asdict(one) for one in left_out]),
             )
             number = connection.execute(row).inserted_primary_key[0]  # type: ignore[index]
             for job in subjects.values():

@@ -48,8 +48,14 @@ def open_selected(
     wanted: PackageSet, selection: Selection, nights: Nights, *, driver: Driver, reason: str
 ) -> Night:
     """Open a night of what a set came to; raises UsageError for nothing, or while one of the set goes on."""
-    jobs = selection.require_jobs()
-    return nights.open_night(wanted.name, jobs, driver=driver, reason=reason, rules=rules_of_set(wanted))
+    return nights.open_night(
+        wanted.name,
+        selection.require_jobs(),
+        driver=driver,
+        reason=reason,
+        rules=rules_of_set(wanted),
+        left_out=selection.left_out,
+    )
 
 
 def main(set_name: str, reason: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from buildfarm.job import from_plain
 from buildfarm.regress.flaky import Rate
-from buildfarm.regress.model import BuildKind, BuildReport, Culprit, RebuildJob, RebuildVerdict, Subject
+from buildfarm.regress.model import BuildKind, BuildReport, Culprit, LeftOut, RebuildJob, RebuildVerdict, Subject
 
 Driver = Literal["farm", "here"]
 JOBS_CACHED = 4096  # the queue is looked at whenever a build ends, and a night may have thousands
@@ -44,6 +44,7 @@ class Night:
     """One round over a set. ``driver`` is who builds it, the farm or a command here; times are epoch seconds.
 
     ``told``: nothing of it is left to tell; ``told_by`` are the ways by which its news were told so far.
+    ``left_out`` is what its set names and is not rebuilt.
     """
 
     number: int
@@ -55,6 +56,7 @@ class Night:
     told: bool
     told_by: tuple[str, ...]
     settings: NightRules
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def night_of(row: sa.Row[Any]) -> Night:
         told=row.told,
         told_by=tuple(json.loads(row.told_by)),
         settings=rules,
+        left_out=tuple(from_plain(LeftOut, one) for one in json.loads(row.left_out)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 from buildfarm.regress.entries import Entry, Report
-from buildfarm.regress.model import RebuildVerdict, TestCounts
+from buildfarm.regress.model import LeftOut, RebuildVerdict, TestCounts
 from buildfarm.regress.records import Night
 from ppa_tools.plain_text import plain_line
 
@@ -20,6 +20,7 @@ Form = Literal["table", "json", "junit"]
 FORMS: tuple[Form, ...] = ("table", "json", "junit")
 JSON_SCHEMA = 1
 TESTS_SHOWN = 20
+LEFT_OUT_SHOWN = 20
 UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 STYLES = {  # of ANSI terminals
@@ -60,7 +61,23 @@ def as_table(report: Report, width: int = 0, *, colour: bool = False) -> str:
             text += wrapped.pop(0) if wrapped else ""
         lines += [text, *(f"{'':{indent}}{more}" for more in wrapped)]
     text = "\n".join(line.rstrip() for line in ([*lines, ""] if lines else []))
-    return f"{text}\n{plain_line(report.summary)}\n".lstrip("\n")
+    text = f"{text}\n{plain_line(report.summary)}\n".lstrip("\n")
+    left_out = ("\n".join(left_out_lines(night, width)) for night in report.nights)
+    return text + "".join(f"\n{lines}\n" for lines in left_out if lines)
+
+
+def left_out_lines(night: Night, width: int = 0) -> list[str]:
+    """What a night leaves out, under a line that says so; nothing where it leaves out nothing."""
+    if not night.left_out:
+        return []
+    shown = [plain_line(str(one)) for one in night.left_out[:LEFT_OUT_SHOWN]]
+    more = len(night.left_out) - len(shown)
+    lines = [f"Left out of night {night.number} of {plain_line(night.set)}:"]
+    for text in [*shown, *([f"and {more} more"] if more else [])]:
+        lines += (
+            textwrap.wrap(text, width, initial_indent="  ", subsequent_indent="    ") if width else [f"  {text}"]
+        )
+    return lines
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], style: str = "") -> str:
@@ -153,7 +170,13 @@ def _night_json(night: Night, report: Report) -> dict[str, Any]:
         "started_at": utc(night.started_at),
         "ended_at": utc(night.ended_at) if night.ended_at is not None else None,
         "rebuilds": [entry_json(one) for one in report.of(night)],
+        "left_out": [left_out_json(one) for one in night.left_out],
     }
+
+
+def left_out_json(one: LeftOut) -> dict[str, Any]:
+    """What is not rebuilt, and why, as plain values."""
+    return {**asdict(one.subject), "reason": one.reason}
 
 
 def entry_json(one: Entry) -> dict[str, Any]:
@@ -204,6 +227,7 @@ def as_junit(report: Report) -> str:
 def _suite(night: Night, entries: tuple[Entry, ...]) -> ET.Element:
     suite = ET.Element("testsuite", name=clean(f"{night.set} night {night.number}"))
     cases = [_case(one) for one in sorted(entries, key=lambda one: str(one.subject))]
+    cases += [_left_out_case(night, one) for one in night.left_out]
     suite.extend(cases)
     counted = {"failures": "failure", "skipped": "skipped"}
     attributes = {"tests": str(len(cases)), "errors": "0"}
@@ -213,6 +237,13 @@ def _suite(night: Night, entries: tuple[Entry, ...]) -> ET.Element:
     for name, value in attributes.items():
         suite.set(name, value)
     return suite
+
+
+def _left_out_case(night: Night, one: LeftOut) -> ET.Element:
+    where = clean(f"{night.set}.{one.subject.series}-{one.subject.architecture}")
+    case = ET.Element("testcase", classname=where, name=clean(one.subject.package), time="0.000")
+    ET.SubElement(case, "skipped", message=clean(f"left out: {one.reason}"))
+    return case
 
 
 def _case(one: Entry) -> ET.Element:

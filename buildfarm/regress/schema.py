@@ -17,7 +17,10 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
-SCHEMA_VERSION = 1  # counts the shapes that these tables have had; kept in the file as its user_version
+SCHEMA_VERSION = 2  # counts the shapes that these tables have had; kept in the file as its user_version
+
+UPGRADES = {1: ("ALTER TABLE nights ADD COLUMN left_out TEXT NOT NULL DEFAULT '[]'",)}
+"""What makes the tables of the next version out of those of one."""
 
 nights = Table(
     "nights",
@@ -31,6 +34,7 @@ nights = Table(
     Column("told", Boolean, nullable=False, default=False),
     Column("told_by", Text, nullable=False, default="[]"),
     Column("rules", Text, nullable=False),
+    Column("left_out", Text, nullable=False, server_default="[]"),
     Index("nights_open", "ended_at", "set"),
     sqlite_autoincrement=True,
 )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from buildfarm.build.apt_sources import HostApt, find_sources, read_host
 from buildfarm.errors import FarmError, FarmTrouble, UsageError
 from buildfarm.recipe.problem import nearest
-from buildfarm.regress.model import ExtraSources, RebuildJob, Subject
+from buildfarm.regress.model import ExtraSources, LeftOut, RebuildJob, Subject
 from buildfarm.regress.package_set import PackageSet
 from buildfarm.regress.source_index import (
     Found,
@@ -35,17 +35,6 @@ WILDCARDS = frozenset("*?[")
 NAME_AROUND = "a-z0-9+.-"
 READERS = 4
 ANY_MAIN_ARCHITECTURE = "amd64"
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What a set names and is not rebuilt; the subject's package may be the pattern that named it."""
-
-    subject: Subject
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.subject}: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ class Farm:
 
     def begin(self, *packages: str, of: str = "nightly", version: str = "1-1", **rules: Any) -> Night:
         jobs = [job(package, of=of, version=version) for package in packages]
-        return self.nights.open_night(of, jobs, driver="farm", reason="its time", rules=NightRules(**rules))
+        how: dict[str, Any] = {"driver": "farm", "reason": "its time", "left_out": rules.pop("left_out", ())}
+        return self.nights.open_night(of, jobs, **how, rules=NightRules(**rules))
 
     def step(self, worker: str = "w1", outcome: Outcome = "pass", environment: str = "", **those: Any) -> Build:
         """The build that is first in the queue is started and ends so; in the environment that it is to have."""

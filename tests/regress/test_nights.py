@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from buildfarm.errors import FarmTrouble, UsageError
-from buildfarm.regress.model import BuildReport, Outcome, RebuildVerdict, Subject
+from buildfarm.regress.model import BuildReport, LeftOut, Outcome, RebuildVerdict, Subject
 from buildfarm.regress.nights import START_LIMIT, NightRules, open_nights
 from tests.regress.rounds import DAY_S, Farm, job, report
 
@@ -477,6 +477,17 @@ def test_a_record_of_another_shape_is_left_alone(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(FarmTrouble, match="99"):
         open_nights(path)
+
+
+def test_a_record_from_before_nights_kept_what_they_leave_out_is_taken_over(farm: Farm) -> None:
+    night = farm.round("hello")
+    with sqlite3.connect(farm.path) as connection:
+        connection.execute("ALTER TABLE nights DROP COLUMN left_out")
+        connection.execute("PRAGMA user_version = 1")
+    assert farm.reopened().night(night.number) == night
+    again = farm.begin("hello", left_out=(LeftOut(Subject("gone", "bookworm", "amd64"), "it is gone"),))
+    assert farm.reopened().night(again.number) == again
+    assert again.left_out[0].reason == "it is gone"
 
 
 def test_many_threads_and_a_second_process_share_a_night(farm: Farm) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from buildfarm.build.junit import read_junit
 from buildfarm.errors import UsageError
 from buildfarm.regress.entries import Entry, Report
-from buildfarm.regress.model import BuildReport, Culprit, RebuildVerdict, Subject, Suspect
+from buildfarm.regress.model import BuildReport, Culprit, LeftOut, RebuildVerdict, Subject, Suspect
 from buildfarm.regress.model import TestCounts as Counts
 from buildfarm.regress.nights import Night, NightRules
 from buildfarm.regress.report import FORMS, make_report, parse_since, render
@@ -122,7 +123,7 @@ def test_json_has_stable_keys(farm: Farm) -> None:
     assert list(data) == ["schema", "made_at", "summary", "workers_out", "nights"]
     assert data["schema"] == 1
     (night,) = data["nights"]
-    assert list(night) == ["night", "set", "reason", "started_at", "ended_at", "rebuilds"]
+    assert list(night) == ["night", "set", "reason", "started_at", "ended_at", "rebuilds", "left_out"]
     one = next(one for one in night["rebuilds"] if one["package"] == "failing")
     assert list(one) == [
         *("package", "version", "series", "architecture", "verdict", "news", "since", "reason", "build", "worker"),
@@ -164,10 +165,11 @@ def test_junit_has_a_suite_a_night_and_a_case_a_subject(farm: Farm, tmp_path: Pa
 HOSTILE = st.text(alphabet=st.characters(codec=None), max_size=30) | st.sampled_from(
     ["\x1b[2J", "]]>", "<script>", "&#0;", "\ud800", "\ufffe", "a\r\nb", "\u202egnp.exe", "\x00"]
 )
+GONE = LeftOut(Subject("gone", "bookworm", "amd64"), "bookworm has no source package of this name")
 NIGHT = Night(1, "s", "farm", "r", BEGIN, BEGIN + 1, False, (), NightRules())
 
 
-@given(st.lists(HOSTILE, min_size=6, max_size=6), st.sampled_from(RebuildVerdict))
+@given(st.lists(HOSTILE, min_size=7, max_size=7), st.sampled_from(RebuildVerdict))
 @settings(max_examples=200, deadline=None)
 def test_whatever_a_log_says_every_form_is_sound(said: list[str], verdict: RebuildVerdict) -> None:
     one = Entry(
@@ -187,7 +189,8 @@ def test_whatever_a_log_says_every_form_is_sound(said: list[str], verdict: Rebui
         cause=said[4],
         culprit=Culprit(said[5], (Suspect("foo", "1", "2"),)),
     )
-    made = Report(NOW, (NIGHT,), (one,), {})
+    night = replace(NIGHT, left_out=(LeftOut(Subject("gone", "bookworm", "amd64"), said[6]),))
+    made = Report(NOW, (night,), (one,), {})
     for form in FORMS:
         text = render(made, form)
         assert text.encode().decode() == text
@@ -195,10 +198,35 @@ def test_whatever_a_log_says_every_form_is_sound(said: list[str], verdict: Rebui
         if form != "junit":
             assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
     table = render(made, "table")
-    assert len(table.split("\n")) == 5
-    (case,) = fromstring(render(made, "junit"))[0]
-    assert case.get("name") == "hello"
+    assert len(table.split("\n")) == 8
+    case, gone = fromstring(render(made, "junit"))[0]
+    assert (case.get("name"), gone.get("name")) == ("hello", "gone")
     assert json.loads(render(made, "json"))["nights"][0]["rebuilds"][0]["cause"] == said[4]
+
+
+def test_what_a_night_leaves_out_is_told_in_every_form(farm: Farm, tmp_path: Path) -> None:
+    farm.begin("aaa", left_out=(GONE,))
+    farm.step()
+    farm.nights.end_nights()
+    made = make_report(farm.nights, now=NOW)
+    assert render(made).endswith(
+        "\n\nLeft out of night 4 of nightly:\n  gone bookworm-amd64: bookworm has no source package of this name\n"
+    )
+    (night,) = json.loads(render(made, "json"))["nights"]
+    assert night["left_out"] == [
+        {"package": "gone", "series": "bookworm", "architecture": "amd64", "reason": GONE.reason}
+    ]
+    (tmp_path / "report.xml").write_text(render(made, "junit"))
+    read = read_junit(tmp_path / "report.xml", "report.xml")
+    assert (read.tests, read.skipped) == (2, 1)
+
+
+def test_of_much_that_is_left_out_the_table_has_the_first(farm: Farm) -> None:
+    farm.begin("aaa", left_out=[replace(GONE, reason=f"reason {number}") for number in range(30)])
+    table = render(make_report(farm.nights, now=NOW))
+    assert "reason 19" in table
+    assert "reason 20" not in table
+    assert table.endswith("\n  and 10 more\n")
 
 
 def test_colours_only_where_they_are_wanted(farm: Farm) -> None:

@@ -48,9 +48,12 @@ class Population:
     def begin(self, *packages: str, of: str = "founding", version: str = "1.2-1", **rules: Any) -> Night:
         self.now = BEGIN + DAY_S * (self._last() + 1)
         jobs = [job(name, of=of, version=version) for name in packages]
-        return self.nights.open_night(
-            of, jobs, driver="farm", reason="its time has come", rules=NightRules(**rules)
-        )
+        how: dict[str, Any] = {
+            "driver": "farm",
+            "reason": "its time has come",
+            "left_out": rules.pop("left_out", ()),
+        }
+        return self.nights.open_night(of, jobs, **how, rules=NightRules(**rules))
 
     def _last(self) -> int:
         recent = self.nights.recent_nights(1)

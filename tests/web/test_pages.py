@@ -9,10 +9,10 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import sqlalchemy as sa
 
-from buildfarm.regress.model import Suspect
+from buildfarm.regress.model import LeftOut, Subject, Suspect
 from buildfarm.web.lookups import open_reading
 from buildfarm.web.site import Site
-from tests.web.populated import HOSTILE, Population, culprit, failed, passed
+from tests.web.populated import HOSTILE, HOSTILE_LINE, Population, culprit, failed, passed
 from tests.web.weeks import Web, Weeks, serving
 
 LINK = re.compile(r'(?:href|action)="([^"]*)"')
@@ -81,6 +81,20 @@ def test_a_night_tells_its_news_by_cause_with_the_first_error_and_the_rest_below
         assert "12: main.c:12: undefined reference to `foo_open'" in words
         assert "because of src-libfoo 1.2 to 1.3" in words
         web.get("nights/1")
+
+
+def test_a_night_names_what_it_leaves_out_and_why(own: Population) -> None:
+    own.night("hello", "libvirt")
+    gone = LeftOut(Subject(HOSTILE, "bookworm", "amd64"), f"no such package {HOSTILE_LINE}")
+    own.begin("hello", left_out=(gone,) * 70)
+    with serving(own) as web:
+        assert "Left out" not in web.get("nights/1").text
+        page = web.get("nights/2").text
+        assert "Left out" in text_of(page)
+        assert "and 10 more" in text_of(page)
+        assert HOSTILE not in page
+        assert f"no such package 34: main.c:12: {HOSTILE}" in unescape(page)
+        assert not re.search("[\x00\x1b\u202e]", page)
 
 
 def test_a_build_says_why_it_failed_and_how_to_have_it_again(web: Web, weeks: Weeks) -> None:
