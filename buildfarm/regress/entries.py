@@ -32,7 +32,8 @@ class Entry:
     ``news`` says what of it is new. ``since`` is when its state began (epoch seconds). ``build`` is the number of
     the build to look at, None where there is none; ``stage``, ``first_error``, ``failing_tests``, ``tests`` and
     ``build_s`` (its own build, seconds) are that build's, ``usual_s`` is how long passes took before. ``cause`` is
-    the failure's cause in words, ``label`` what people noted of it. ``flaky_rate`` is how often it fails.
+    the failure's cause in words, ``label`` what people noted of it. ``flaky_rate`` is how often it fails. Of tests
+    that its package's rules forgive ``failing_tests`` has those alone that it fails by, where there are any.
     """
 
     night: int
@@ -170,7 +171,7 @@ def entry_of(
             "build_s": told.build_s,
             "total_s": told.total_s,
             "tests": told.tests,
-            "failing_tests": told.failing_tests,
+            "failing_tests": told.broken_tests or told.failing_tests,
             "first_error": told.first_error,
             "cause": told.cause or (told.reason if told.outcome == "fail" else ""),
         }

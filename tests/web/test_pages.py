@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from dataclasses import replace
 from html import unescape
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -106,6 +107,22 @@ def test_a_build_says_why_it_failed_and_how_to_have_it_again(web: Web, weeks: We
     assert "37 sources had changed; 9 builds, 30 min 30 s." in words
     assert f"buildfarm repro {weeks.broken}" in words
     assert "own build 41 s preparation 14 s in all 58 s disk 94 MiB" in words
+
+
+def test_tests_that_broke_stand_apart_from_those_that_are_known_to_fail(own: Population) -> None:
+    broken = replace(
+        failed(), failing_tests=("t/new.t", "t/old.t", "t/older.t"), broken_tests=("t/new.t",), first_error=()
+    )
+    own.night("hello")
+    own.night("hello", fails={"hello": broken})
+    number = next(one.id for one in own.nights.history(Subject("hello", "bookworm", "amd64")) if one.id > 1)
+    with serving(own) as web:
+        assert "1 broken test t/new.t 2 known failing tests t/old.t t/older.t" in text_of(
+            web.get(f"builds/{number}").text
+        )
+        words = text_of(web.get("nights/2").text)
+        assert "t/new.t" in words
+        assert "t/old.t" not in words
 
 
 def test_a_failure_is_compared_with_the_last_pass(web: Web, weeks: Weeks) -> None:
