@@ -122,7 +122,8 @@ def _probe(
     if report.outcome == "error" and not report.reason.startswith(CANNOT_STAND):
         (directory / REPORT).unlink(missing_ok=True)  # it is no answer: the same build is asked for again
         raise FarmTrouble(f"the search is interrupted: {report.reason}", details=report.details)
-    if report.outcome == "fail" and report.fingerprint != culprit.fingerprint:
+    same = report.broken_tests or report.fingerprint == culprit.fingerprint  # asked for were those tests alone
+    if report.outcome == "fail" and not same:
         return "unresolved"
     results: dict[str, Result] = {"pass": "pass", "fail": "fail"}
     return results.get(report.outcome, "unresolved")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from buildfarm.regress.entries import Entry, News, count_words, entries_of
+from buildfarm.regress.model import LeftOut
 from buildfarm.regress.record import Record
 from buildfarm.regress.records import Label, Night
 from buildfarm.regress.report_forms import (
@@ -65,19 +66,23 @@ class Cause:
 
 @dataclass(frozen=True)
 class Digest:
-    """What is to be told of a night; ``entries`` are all its rebuilds', ``pages`` where more is to be read."""
+    """What is to be told of a night; ``entries`` are all its rebuilds', ``pages`` where more is to be read.
+
+    ``gone`` is what it leaves out, and the set's night before rebuilt.
+    """
 
     night: Night
     entries: tuple[Entry, ...]
     causes: tuple[Cause, ...]
     fixed: tuple[Entry, ...]
     newly_flaky: tuple[Entry, ...]
+    gone: tuple[LeftOut, ...]
     pages: Pages
 
     @property
     def is_due(self) -> bool:
         """Whether there is news that somebody is to be told of; flakiness alone is none."""
-        return bool(self.causes or self.fixed)
+        return bool(self.causes or self.fixed or self.gone)
 
     @property
     def id(self) -> str:
@@ -94,6 +99,7 @@ class Digest:
             f"{new} new failure{'s' if new != 1 else ''}" if new else "",
             f"{changed} with another cause" if changed else "",
             f"{len(self.fixed)} fixed" if self.fixed else "",
+            f"{len(self.gone)} left out" if self.gone else "",
         ]
         return ", ".join(word for word in words if word)
 
@@ -114,8 +120,19 @@ def digest_of(nights: Record, night: Night, pages: Pages = Pages()) -> Digest:
         causes=(*causes_of(entries, "new failure"), *causes_of(entries, "cause changed")),
         fixed=tuple(one for one in entries if one.news == "fixed"),
         newly_flaky=tuple(one for one in entries if one.news == "newly flaky"),
+        gone=_gone(nights, night),
         pages=pages,
     )
+
+
+def _gone(nights: Record, night: Night) -> tuple[LeftOut, ...]:
+    """What is left out and was rebuilt in the set's night before. Of a series whose archives could not be read no
+    package is named: that is the farm's own trouble."""
+    before = nights.night_before(night)
+    if before is None or not night.left_out:
+        return ()
+    were = {one.subject for one in nights.rebuilds(before)}
+    return tuple(one for one in night.left_out if one.subject in were)
 
 
 def causes_of(entries: Iterable[Entry], news: News) -> tuple[Cause, ...]:
@@ -142,6 +159,8 @@ def digest_text(digest: Digest) -> str:
             parts += [title, *(cause_text(one, digest.pages) for one in found)]
     if digest.fixed:
         parts += ["FIXED", "\n".join(_fixed_line(one) for one in digest.fixed)]
+    if digest.gone:
+        parts += ["REBUILT BEFORE, AND LEFT OUT NOW", "\n".join(_item(str(one)) for one in digest.gone)]
     if digest.newly_flaky:
         parts += [
             "FLAKY SINCE THIS NIGHT",
@@ -254,6 +273,7 @@ def digest_json(digest: Digest) -> dict[str, Any]:
         ],
         "fixed": [_linked(one, digest.pages) for one in digest.fixed],
         "newly_flaky": [_linked(one, digest.pages) for one in digest.newly_flaky],
+        "gone": [left_out_json(one) for one in digest.gone],
         "left_out": [left_out_json(one) for one in night.left_out],
     }
 

@@ -6,6 +6,7 @@ names of its tests alone: one that fails now, and failed in no pass before, has 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from buildfarm.build.logs.cause import name_tests, normalise_name
@@ -15,12 +16,17 @@ from buildfarm.regress.model import BuildReport
 SHOWN_NAMES = 3
 
 
+def key_of_test(name: str) -> str:
+    """What a test is known by from night to night: its name without what a build or a run adds to it."""
+    return re.sub(r"\b\d+(?:\.\d+)?\s?(?:[mnuµ]?s|sec|seconds?|min)\b", "TIME", normalise_name(name))
+
+
 @dataclass(frozen=True)
 class WatchedTests:
     """What the tests of a build that passes are held to.
 
     Those ``known`` may fail: they did in passes before, or by chance. With ``only`` no others count than these, by
-    which an earlier build of the rebuild failed. All are names as ``normalise_name`` makes them.
+    which an earlier build failed. All are keys, as ``key_of_test`` makes them.
     """
 
     known: tuple[str, ...] = ()
@@ -29,8 +35,8 @@ class WatchedTests:
     def broken(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Those of the tests that failed, by name, that were not to fail."""
         known, only = frozenset(self.known), frozenset(self.only)
-        plain = {name: normalise_name(name) for name in names}
-        return tuple(name for name, text in plain.items() if text not in known and (not only or text in only))
+        keys = {name: key_of_test(name) for name in names}
+        return tuple(name for name, key in keys.items() if key not in known and (not only or key in only))
 
 
 def hold_to(watch: WatchedTests, report: BuildReport, reading: LogReading) -> BuildReport:

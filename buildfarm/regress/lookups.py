@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from buildfarm.build.logs.cause import normalise_name
-from buildfarm.build.logs.suites.base import MAX_NAMES
+from buildfarm.build.logs import NAMING
+from buildfarm.regress.forgiven import key_of_test
 from buildfarm.regress.model import RebuildVerdict, Subject
 from buildfarm.regress.records import Build, build_of
 from buildfarm.regress.schema import builds, nights, rebuilds, workers_out
@@ -65,7 +65,8 @@ def ran_of(connection: sa.Connection, rebuild: int) -> tuple[tuple[Ran, ...], tu
 def _ran(row: sa.Row[Any]) -> Ran:
     report = json.loads(row.report)
     fingerprint, reason = report.get("fingerprint", ""), report.get("reason", "")
-    return Ran(row.kind, row.outcome, row.worker, row.ran_in, fingerprint, reason)
+    broken = frozenset(key_of_test(name) for name in report.get("broken_tests", ()))
+    return Ran(row.kind, row.outcome, row.worker, row.ran_in, fingerprint, reason, broken)
 
 
 def verdicts_before(rebuild: sa.Row[Any], *, told: bool) -> sa.Select[*tuple[Any, ...]]:
@@ -111,6 +112,7 @@ def past_of(connection: sa.Connection, rebuild: sa.Row[Any], environment: str, *
         fingerprints=frozenset(fingerprints - {""}),
         results=_results(connection, rebuild, environment, told=told),
         like=_while_flaky(connection, rebuild, conclusive, told=told),
+        broken=broken_before(connection, rebuild, told=told),
     )
 
 
@@ -192,7 +194,7 @@ def last_culprit(connection: sa.Connection, rebuild: sa.Row[Any], *, told: bool)
 
 
 def last_failure(connection: sa.Connection, rebuild: int) -> Build | None:
-    """The newest build of a rebuild that failed and counts."""
+    """The newest build of a rebuild that failed and is believed."""
     query = (
         select_builds()
         .where(builds.c.rebuild == rebuild, IS_RESULT, builds.c.outcome == "fail")
@@ -204,33 +206,61 @@ def last_failure(connection: sa.Connection, rebuild: int) -> Build | None:
 
 
 def known_to_fail(connection: sa.Connection, rebuild: sa.Row[Any], *, told: bool) -> frozenset[str] | None:
-    """The tests that a build of a rebuild's subject may fail by and pass, as ``normalise_name`` makes their names:
-    those that failed in its last passes, and those that broke another build of an input that has passed.
+    """The tests, by their keys, that a build of a rebuild's subject may fail by and pass: those that failed in its
+    last passes, and those that failed by chance, as a second build in the same rebuild showed.
 
-    None where it never passed, or where so many failed that not all have their names on record.
+    None where no pass has all its failing tests by name.
     """
-    query = (
-        sa.select(builds.c.outcome, builds.c.ran_in, builds.c.report, rebuilds.c.version)
-        .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
-        .where(
+    of_it = _own_results(rebuild, told=told)
+    names = sa.select(sa.func.json_extract(builds.c.report, "$.failing_tests"))
+    whole = sa.func.json_extract(builds.c.report, "$.naming") == NAMING
+    counted = sa.func.json_extract(builds.c.report, "$.tests").is_not(None)
+    passes = connection.execute(
+        _newest(names.where(of_it, builds.c.outcome == "pass", whole, counted), TESTS_LOOK_BACK)
+    )
+    rows: list[str] = list(passes.scalars())
+    if not rows:
+        return None
+    passed = sa.select(builds.c.rebuild).where(IS_RESULT, builds.c.outcome == "pass")
+    by_chance = (rebuilds.c.verdict == RebuildVerdict.FLAKY) & builds.c.rebuild.in_(passed)
+    rows += connection.execute(_newest(_broken_tests().where(of_it, by_chance), TESTS_LOOK_BACK)).scalars()
+    return _keys(rows)
+
+
+def broken_before(connection: sa.Connection, rebuild: sa.Row[Any], *, told: bool) -> frozenset[str]:
+    """The tests, by their keys, that broke since a rebuild's subject is failing, in the rebuilds before."""
+    ids = []
+    rows = connection.execute(verdicts_before(rebuild, told=told).limit(PAST_LIMIT))
+    for row in rows:
+        if row.verdict in CONCLUSIVE and row.verdict not in FAILING:
+            break
+        ids.append(row.id)
+    return _keys(connection.execute(_broken_tests().where(builds.c.rebuild.in_(ids), IS_RESULT)).scalars())
+
+
+def _broken_tests() -> sa.Select[*tuple[Any, ...]]:
+    names = sa.func.json_extract(builds.c.report, "$.broken_tests")
+    return sa.select(names).where(builds.c.outcome == "fail", names.is_not(None), names != "[]")
+
+
+def _own_results(rebuild: sa.Row[Any], *, told: bool) -> sa.ColumnElement[bool]:
+    """The results of a rebuild's subject in other rebuilds; ``told`` as in ``verdicts_before``."""
+    return builds.c.rebuild.in_(
+        sa.select(rebuilds.c.id).where(
             of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
             rebuilds.c.id != rebuild.id,
             _in_nights(told=told),
-            IS_RESULT,
         )
-        .order_by(builds.c.ended_at.desc(), builds.c.id.desc())
-        .limit(TESTS_LOOK_BACK)
-    )
-    rows = [(row, json.loads(row.report)) for row in connection.execute(query)]
-    passes = [(row, report) for row, report in rows if row.outcome == "pass"]
-    if not passes or any(len(report.get("failing_tests", ())) >= MAX_NAMES for _, report in passes):
-        return None
-    inputs = {(row.version, row.ran_in) for row, _ in passes}
-    names = {name for _, report in passes for name in report.get("failing_tests", ())}
-    for row, report in rows:
-        if (row.version, row.ran_in) in inputs:
-            names.update(report.get("broken_tests", ()))
-    return frozenset(normalise_name(name) for name in names)
+    ) & sa.and_(IS_RESULT)
+
+
+def _newest(query: sa.Select[*tuple[Any, ...]], limit: int) -> sa.Select[*tuple[Any, ...]]:
+    joined = query.join(rebuilds, rebuilds.c.id == builds.c.rebuild)
+    return joined.order_by(builds.c.ended_at.desc(), builds.c.id.desc()).limit(limit)
+
+
+def _keys(rows: Iterable[str]) -> frozenset[str]:
+    return frozenset(key_of_test(name) for row in rows for name in json.loads(row))
 
 
 def expected_s(connection: sa.Connection, subject: Subject) -> float | None:

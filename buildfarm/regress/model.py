@@ -168,6 +168,7 @@ class BuildReport:
     (sbuild's word); ``reason`` is one line for people. ``first_error`` are the log's lines around the first error.
     ``fingerprint`` names the cause ("" for none): failures with one fingerprint have one cause; ``cause`` is it in
     words. ``broken_tests`` are those of the failing tests that it fails by although its own rules forgave them.
+    ``naming`` is the way in which the tests are named (``build.logs.NAMING``); 0: more failed than are named.
     Times in seconds: ``prepare_s`` until the package's own build began, ``build_s`` its own build, ``total_s``
     all. ``log`` and ``artifacts`` are paths relative to the build's directory.
     """
@@ -180,6 +181,7 @@ class BuildReport:
     first_error: tuple[str, ...] = ()
     failing_tests: tuple[str, ...] = ()
     broken_tests: tuple[str, ...] = ()
+    naming: int = 0
     tests: TestCounts | None = None
     fingerprint: str = ""
     cause: str = ""

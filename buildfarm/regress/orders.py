@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from buildfarm.build.logs.cause import normalise_name
 from buildfarm.errors import UsageError
 from buildfarm.job import from_plain
-from buildfarm.regress.forgiven import WatchedTests
+from buildfarm.regress.forgiven import WatchedTests, key_of_test
 from buildfarm.regress.lookups import OWN_KINDS
 from buildfarm.regress.model import RebuildJob
 from buildfarm.regress.version import regression_version
@@ -152,18 +151,22 @@ def order_for(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> B
 
 
 def _watch(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> WatchedTests | None:
-    """What a build's tests are held to: the passes before; after a build that failed by some tests, these.
+    """What a build's tests are held to: the passes before; after a build that failed by some tests, these, without
+    those that broke in nights before if others are left.
 
-    None where the set does not want it, where nothing is known, and after a build that its package's rules failed.
+    None where the set does not want it, where nothing is known, and in the search after a failure by the rules.
     """
     if build.kind == "control" or not night.settings.watch_tests:
         return None
+    known, before = nights.tests_known(night, rebuild)
     failed = nights.last_failure(rebuild)
-    if failed is not None:
-        names = {normalise_name(name) for name in failed.broken_tests}
-        return WatchedTests(only=tuple(sorted(names))) if names else None
-    known = nights.tests_known_to_fail(night, rebuild)
-    return WatchedTests(known=tuple(sorted(known))) if known is not None else None
+    if broken := frozenset(map(key_of_test, failed.broken_tests if failed is not None else ())):
+        return WatchedTests(only=tuple(sorted(broken - before or broken)))
+    if build.kind == "culprit":
+        return None
+    if known is not None:
+        return WatchedTests(known=tuple(sorted(known)))
+    return WatchedTests(only=tuple(sorted(before))) if before else None
 
 
 def _publication(nights: Nights, night: Night, rebuild: Rebuild, build: Build) -> BuildOrder:

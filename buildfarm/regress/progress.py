@@ -150,6 +150,8 @@ def settle(connection: sa.Connection, row: sa.Row[Any], settled: Settled, now: f
     connection.execute(sa.update(rebuilds).where(rebuilds.c.id == row.id).values(**values))
     if settled.verdict is RebuildVerdict.INFRASTRUCTURE:
         discount(connection, row.id)
+    elif settled.verdict in FAILING:
+        return
     elif own and own[-1].outcome == "pass" and json.loads(row.job)["publish"].startswith("local:"):
         values = {"rebuild": row.id, "kind": "publish", "priority": rules_of(row).priority}
         connection.execute(sa.insert(builds).values(values))

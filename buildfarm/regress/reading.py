@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.build.building import BuildEnd
-from buildfarm.build.logs import LogReading, find_cause, judge, read_build_log
+from buildfarm.build.logs import NAMING, LogReading, find_cause, judge, read_build_log
 from buildfarm.regress.forgiven import WatchedTests, hold_to
 from buildfarm.regress.model import BuildReport, TestCounts
 
@@ -28,6 +28,7 @@ def report_of(log: Path, end: BuildEnd, watch: WatchedTests | None = None) -> Bu
         details=judgement.details,
         first_error=first_error(reading) if judgement.outcome != "pass" else (),
         failing_tests=reading.failing_tests,
+        naming=NAMING if reading.names_all_failing else 0,
         tests=_counts(reading),
         fingerprint=cause.fingerprint,
         cause=cause.words,

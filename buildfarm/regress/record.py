@@ -55,6 +55,16 @@ class Record:
         query = sa.select(nights).order_by(nights.c.number.desc()).limit(limit)
         return self._nights(query.where(nights.c.set == set) if set else query)
 
+    def night_before(self, night: Night) -> Night | None:
+        """The night of the same set that came before, of those that are told as it is."""
+        query = (
+            sa.select(nights)
+            .where(nights.c.set == night.set, nights.c.number < night.number)
+            .where(sa.func.json_extract(nights.c.rules, "$.tell") == night.settings.tell)
+            .order_by(nights.c.number.desc())
+        )
+        return next(iter(self._nights(query.limit(1))), None)
+
     def nights_since(self, at: float, number: int = 0) -> tuple[Night, ...]:
         """The nights from this number on that go on or have ended at this time (epoch seconds) or later."""
         late = nights.c.ended_at.is_(None) | (nights.c.ended_at >= at)
@@ -225,11 +235,14 @@ class Record:
             failed = lookups.last_failure(connection, rebuild.id)
             return failed.report if failed is not None else None
 
-    def tests_known_to_fail(self, night: Night, rebuild: Rebuild) -> frozenset[str] | None:
-        """The tests that fail when a rebuild's subject passes, as ``lookups.known_to_fail`` says it."""
+    def tests_known(self, night: Night, rebuild: Rebuild) -> tuple[frozenset[str] | None, frozenset[str]]:
+        """The tests by which a rebuild's subject may fail and pass, and those that broke since it is failing, as
+        ``known_to_fail`` and ``broken_before`` have them."""
+        told = night.settings.tell
         with self._reading() as connection:
             row = connection.execute(sa.select(rebuilds).where(rebuilds.c.id == rebuild.id)).one()
-            return lookups.known_to_fail(connection, row, told=night.settings.tell)
+            known = lookups.known_to_fail(connection, row, told=told)
+            return known, lookups.broken_before(connection, row, told=told)
 
     def expected_s(self, subject: Subject) -> float | None:
         """How long a build of the subject will take, in seconds: as long as the last that passed, or failed."""

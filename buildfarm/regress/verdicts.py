@@ -18,6 +18,8 @@ worker said that was taken out of service is left out before.
     pass                     failing before                          fixed
     pass                                                             still passing
     fail                     failing before                          still failing; a cause not seen before is told
+    fail, by broken tests    failing before, but not by all of these build: again, asked for the others alone
+    pass, after such a one   the first build failed as before, too   still failing
     fail                     the set wants no confirmation           new failure, not confirmed
     fail                     the only one in its environment         build: again, there, alone
     fail, fail ...           could be the chance that is known       build: again; after four of them: flaky
@@ -51,7 +53,10 @@ _STATES = (FAILING, PASSING)
 
 @dataclass(frozen=True)
 class Ran:
-    """A build of the rebuild that has ended, with its last try."""
+    """A build of the rebuild that has ended, with its last try.
+
+    ``broken`` are the keys of the tests that it failed by although its package's rules forgive them.
+    """
 
     kind: BuildKind
     outcome: Outcome
@@ -59,6 +64,7 @@ class Ran:
     environment: str = ""
     fingerprint: str = ""
     reason: str = ""
+    broken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,10 @@ class Past:
     """What is known of the subject from before.
 
     ``settled`` is the last verdict that says something of the package, ``before`` the last of any kind.
-    ``fingerprints`` are the causes seen since it is failing. ``results`` are those of the input of the build that
-    ended last, oldest first (True is a pass); ``like`` are those of the input that was last found flaky, when
-    that was the last verdict: what its flakiness is judged by until this input has shown its own.
+    ``fingerprints`` are the causes seen since it is failing, ``broken`` the tests that broke since. ``results``
+    are those of the input of the build that ended last, oldest first (True is a pass); ``like`` are those of the
+    input that was last found flaky, when that was the last verdict: what its flakiness is judged by until this
+    input has shown its own.
     """
 
     settled: Word | None = None
@@ -84,6 +91,7 @@ class Past:
     fingerprints: frozenset[str] = frozenset()
     results: tuple[bool, ...] = ()
     like: tuple[bool, ...] = ()
+    broken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -189,6 +197,9 @@ def _elsewhere(now: Situation, worker: str, why: str, take_out: str = "") -> Nex
 
 
 def _after_pass(now: Situation, last: Ran) -> Settled:
+    if any(one.broken & now.past.broken for one in _failed(now)):  # the pass was not asked for these
+        words = "fails as before; what broke besides did not break twice"
+        return _settled(now, RebuildVerdict.STILL_FAILING, words)
     results = _results(now, last)
     if is_flaky(results):
         words = (
@@ -197,20 +208,24 @@ def _after_pass(now: Situation, last: Ran) -> Settled:
         return _settled(now, RebuildVerdict.FLAKY, words, rate=failure_rate(results))
     if now.past.settled is None:
         return _settled(now, RebuildVerdict.STILL_PASSING, "passed; it has no earlier result")
-    if now.past.settled.verdict in FAILING:
+    if _was_failing(now):
         return _settled(now, RebuildVerdict.FIXED, "passed, and failed before")
     return _settled(now, RebuildVerdict.STILL_PASSING, "passed, as before")
 
 
 def _after_failure(now: Situation, last: Ran) -> Next | Settled:
-    if now.past.settled is not None and now.past.settled.verdict in FAILING:
+    again = sum(one.kind == "again" for one in now.ran)
+    if _was_failing(now):
         seen = now.past.fingerprints
         changed = bool(last.fingerprint and seen and last.fingerprint not in seen)
+        if last.broken:
+            changed = bool(last.broken - now.past.broken)
+            if changed and now.confirm and not again:
+                return Next("again", last.environment, last.worker, alone=True)
         words = "fails as before" + (", of a cause not seen before" if changed else "")
         return _settled(now, RebuildVerdict.STILL_FAILING, words, cause_changed=changed)
     if not now.confirm:
         return _settled(now, RebuildVerdict.NEW_FAILURE, "failed once; this set has failures not built again")
-    again = sum(one.kind == "again" for one in now.ran)
     failures = _failures(now)
     one_more = Next("again", last.environment, last.worker, alone=True)
     if failures < 2:
@@ -241,6 +256,10 @@ def _after_failure(now: Situation, last: Ran) -> Next | Settled:
     return Next("control", worker=last.worker, alone=True)
 
 
+def _was_failing(now: Situation) -> bool:
+    return now.past.settled is not None and now.past.settled.verdict in FAILING
+
+
 def _failed(now: Situation) -> list[Ran]:
     return [one for one in now.ran if one.outcome == "fail" and one.kind != "control"]
 
@@ -260,6 +279,8 @@ def _results(now: Situation, last: Ran) -> tuple[bool, ...]:
 def _known_flaky(now: Situation, last: Ran) -> tuple[bool, ...]:
     """The results that a row of failures is judged by."""
     ours = tuple(one.outcome == "pass" for one in now.ran if one.environment == last.environment)
+    if last.broken:  # tests that fell by chance before are known, and break nothing
+        return ours
     return ((now.past.results if is_flaky(now.past.results) else now.past.like) or now.past.results) + ours
 
 

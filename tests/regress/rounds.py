@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from buildfarm.build.logs import NAMING
 from buildfarm.regress.model import BuildReport, Culprit, ExtraSources, Outcome, RebuildJob, TestCounts
 from buildfarm.regress.nights import Build, Night, NightRules, Nights, Rebuild, Settled, open_nights
 
@@ -86,7 +87,7 @@ def job(package: str, *, of: str = "nightly", version: str = "1-1", extra: str =
 
 
 def report(outcome: Outcome, environment: str = "e1", **those: Any) -> BuildReport:
-    told: dict[str, Any] = {"total_s": 10.0, "build_s": 8.0}
+    told: dict[str, Any] = {"total_s": 10.0, "build_s": 8.0, "naming": NAMING}
     if outcome == "fail":
         told |= {
             "stage": "build",

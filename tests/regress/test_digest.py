@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
 from email.parser import BytesParser
 from pathlib import Path
@@ -22,6 +22,7 @@ from aiosmtpd.controller import Controller
 
 from buildfarm.regress import telling
 from buildfarm.regress.digest import Pages, digest_json, digest_of, digest_text
+from buildfarm.regress.model import LeftOut, Subject
 from buildfarm.regress.nights import Night
 from buildfarm.regress.telling import DELIVERY_HEADER, SIGNATURE_HEADER, TELL_FOR_S, write_digest
 from buildfarm.settings import MailSettings, RegressionSettings, Settings
@@ -121,6 +122,22 @@ def test_trouble_waits_and_flakiness_alone_tell_nobody(farm: Farm) -> None:
     assert [one.subject.package for one in digest.newly_flaky] == ["d"]
     assert not digest.is_due
     assert "d bookworm-amd64: fails 50%" in " ".join(digest_text(digest).split())
+
+
+def test_what_was_rebuilt_and_is_left_out_now_is_news_once(farm: Farm) -> None:
+    gone = LeftOut(Subject("gone", "bookworm", "amd64"), "bookworm has no source package of this name")
+    never = replace(gone, subject=replace(gone.subject, package="never"))
+    series = LeftOut(Subject("*", "trixie", "amd64"), "InRelease: BADSIG")
+    farm.round("aaa", "gone")
+    digest = digest_of(farm.nights, farm.round("aaa", left_out=(gone, never, series)), PAGES)
+    assert digest.is_due
+    assert digest.subject == "[rebuilds] nightly bookworm: 1 left out"
+    news, _, rest = digest_text(digest).partition("All 1 rebuilds")
+    assert "REBUILT BEFORE, AND LEFT OUT NOW\n\n  gone bookworm-amd64: bookworm has no" in news
+    assert "never" not in news
+    assert "* trixie-amd64: InRelease: BADSIG" in rest
+    assert [one["package"] for one in digest_json(digest)["gone"]] == ["gone"]
+    assert not digest_of(farm.nights, farm.round("aaa", left_out=(gone, never, series)), PAGES).is_due
 
 
 def test_hostile_words_stay_in_their_place(farm: Farm) -> None:

@@ -89,7 +89,7 @@ def name_tests(package: str, names: tuple[str, ...]) -> Cause:
 
 def normalise_name(name: str) -> str:
     """A test's name without what a build adds: directories of its own, temporary names, addresses."""
-    name = re.sub(r"/?<<\w+>>/|(?:/var)?/tmp/[^\s:'\",;)]*|/build/[^/\s]+/(?:[^/\s]+-[\d.]+/)?", "", name)
+    name = re.sub(r"/?<<\w+>>/|(?:/var)?/tmp/[^\s:'\",;)]*|/build/[^/\s]+/(?:[^/\s]+-\d[^/\s]*/)?", "", name)
     return re.sub(r"\b0x[0-9a-f]+\b", "HEX", name).strip()
 
 

@@ -92,6 +92,11 @@ class LogReading:
         return tuple(dict.fromkeys(test.name for test in failed_tests(self.suites)))[:MAX_FAILING_TESTS]
 
     @property
+    def names_all_failing(self) -> bool:
+        """Whether ``failing_tests`` are all that the suites name."""
+        return not any(run.is_cut for run in self.suites) and len(self.failing_tests) < MAX_FAILING_TESTS
+
+    @property
     def tests(self) -> Counts | None:
         """What all suites counted together; None when none of a known kind was run."""
         return reduce(add, (run.counts for run in self.suites)) if self.suites else None

@@ -51,13 +51,17 @@ class Counts:
 
 @dataclass(frozen=True)
 class SuiteRun:
-    """One run of a suite: its kind, the lines it stands in, its counts, and which tests failed (capped)."""
+    """One run of a suite: its kind, the lines it stands in, its counts, and which tests failed.
+
+    ``is_cut``: more failed than are named.
+    """
 
     kind: str
     first_line: int
     last_line: int
     counts: Counts
     failed: tuple[FailedTest, ...] = ()
+    is_cut: bool = False
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Run:
     seen: dict[Result, int] = field(default_factory=lambda: {"passed": 0, "failed": 0, "skipped": 0})
     stated: dict[Result, int] = field(default_factory=dict)
     failed: dict[str, FailedTest] = field(default_factory=dict)
+    is_cut: bool = False
 
     def count(self, result: Result, number: int = 1) -> None:
         """So many tests more had this result."""
@@ -83,7 +88,9 @@ class Run:
         name = name.strip()[:NAME_LIMIT]
         if name in self.failed:
             return False
-        if len(self.failed) < MAX_NAMES:
+        if len(self.failed) >= MAX_NAMES:
+            self.is_cut = True
+        else:
             context = () if len(self.failed) >= WITH_CONTEXT else line.around(CONTEXT_BEFORE, CONTEXT_AFTER)
             self.failed[name] = FailedTest(name, line.number, text or line.text.strip(), context)
         return True
@@ -134,11 +141,11 @@ class Suite(ABC):
 
     def finished(self) -> tuple[SuiteRun, ...]:
         """The runs that were read, in their order."""
-        return tuple(
-            SuiteRun(self.kind, run.first_line, run.last_line, run.counts(), tuple(run.failed.values()))
-            for run in self.runs
-            if self.is_run(run)
-        )
+        return tuple(self._finished(run) for run in self.runs if self.is_run(run))
+
+    def _finished(self, run: Run) -> SuiteRun:
+        failed = tuple(run.failed.values())
+        return SuiteRun(self.kind, run.first_line, run.last_line, run.counts(), failed, run.is_cut)
 
     @staticmethod
     def _restate(run: Run) -> None:

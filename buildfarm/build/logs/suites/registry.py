@@ -25,6 +25,9 @@ from buildfarm.build.logs.suites.tap import Tap
 from buildfarm.build.logs.suites.tcl import TclTest
 from buildfarm.build.logs.suites.unittest import Unittest
 
+NAMING = 1
+"""Counts up whenever a kind comes, or names its tests otherwise: names of different counts do not compare."""
+
 KINDS: tuple[type[Suite], ...] = (
     Automake,
     BoostTest,
