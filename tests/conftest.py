@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from buildfarm.build.layers import collect_layers
 from buildfarm.build.roots import get_root, native_architecture, read_host, spec_for
 from buildfarm.settings import Settings
 
 CACHE_VARIABLE = "BUILDFARM_TEST_CACHE"
+LAYERS_AGE_S, LAYERS_BYTES = 7 * 86400.0, 8 << 30  # of a cache that nobody tidies: yards have new layers each time
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,7 @@ def root_cache(host_series: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     cache = Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "buildfarm-tests")
     nowhere = tmp_path_factory.getbasetemp()
     settings = Settings(root=nowhere, home=nowhere, recipes=nowhere)
+    collect_layers(cache, max_age_s=LAYERS_AGE_S, max_bytes=LAYERS_BYTES, now=time.time())
     get_root(spec_for(settings, host_series, native_architecture()), cache, sys.__stderr__.buffer)
     return cache
 
