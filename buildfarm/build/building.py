@@ -170,8 +170,10 @@ def _memory_for(order: LayeredBuild) -> int:
     wanted = max(2 * order.expected_bytes or GROWTH * source_bytes, SMALLEST_BYTES)
     room = wanted if order.expected_bytes else ROOM_TO_GROW * wanted
     most = min(order.limits.memory_mib << 20 or memory_available(), memory_available()) // MEMORY_SHARE
-    allowed = order.limits.disk_mib << 20 or most
-    return min(room, most, allowed) if min(wanted, allowed) <= most else 0
+    disk = order.limits.disk_mib << 20
+    if (min(wanted, disk) if disk else wanted) > most:
+        return 0
+    return min(room, most, disk or most)
 
 
 class _Listener:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from buildfarm.build.limits import BuildLimits
+from buildfarm.build.logs import ONCE_MORE
 from buildfarm.regress.model import BuildReport
 from buildfarm.regress.one_build import run_build
 from buildfarm.regress.orders import BuildOrder
@@ -24,6 +26,10 @@ def build(here: Here, yard: Yard, tmp_path: Path, package: str, **limits: int) -
     scratch = here.settings.cache / "scratch"
     assert not list(scratch.glob("*")), "nothing it wrote stays"
     return report
+
+
+def log_of(tmp_path: Path) -> str:
+    return gzip.decompress((tmp_path / "build" / "build.log.gz").read_bytes()).decode()
 
 
 def left_behind() -> list[str]:
@@ -112,6 +118,16 @@ def test_one_that_memory_is_too_small_for_is_built_on_disk(here: Here, yard: Yar
     assert report.tests is not None
     assert (report.tests.passed, report.tests.failed) == (1, 0), "what failed in memory counts no more"
     assert report.build_s < report.total_s
+    assert ONCE_MORE in log_of(tmp_path)
+
+
+def test_one_that_memory_seems_too_small_for_is_built_on_disk_at_once(
+    here: Here, yard: Yard, tmp_path: Path
+) -> None:
+    report = build(here, yard, tmp_path, "roomy", memory_mib=600, disk_mib=0)
+
+    assert report.outcome == "pass"
+    assert ONCE_MORE not in log_of(tmp_path)
 
 
 def test_one_that_hides_what_it_made_fails_with_words(here: Here, yard: Yard, tmp_path: Path) -> None:
