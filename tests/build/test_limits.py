@@ -127,7 +127,7 @@ os.fork() or time.sleep(600); wait()
 
 def test_a_look_at_a_build_that_has_ended_finds_nothing(tmp_path: Path) -> None:
     watch = LimitWatch(BuildLimits(disk_mib=1, memory_mib=1), tmp_path, AMPLE)
-    with holding("wait()") as pid:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
 
-    assert look(watch, pid) == ""
+    assert look(watch, ended.pid) == ""
