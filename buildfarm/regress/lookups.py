@@ -152,19 +152,7 @@ def _results(connection: sa.Connection, rebuild: sa.Row[Any], environment: str, 
 def _outcomes(
     connection: sa.Connection, rebuild: sa.Row[Any], those: sa.ColumnElement[bool], *, told: bool
 ) -> tuple[bool, ...]:
-    query = (
-        sa.select(builds.c.outcome)
-        .join(rebuilds, rebuilds.c.id == builds.c.rebuild)
-        .where(
-            of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
-            rebuilds.c.id != rebuild.id,
-            _in_nights(told=told),
-            those,
-            IS_RESULT,
-        )
-        .order_by(builds.c.ended_at.desc(), builds.c.id.desc())
-        .limit(RESULTS_LIMIT)
-    )
+    query = _newest(sa.select(builds.c.outcome).where(_own_results(rebuild, told=told), those), RESULTS_LIMIT)
     newest_first: Sequence[str] = connection.execute(query).scalars().all()
     return tuple(outcome == "pass" for outcome in reversed(newest_first))
 
@@ -245,13 +233,12 @@ def _broken_tests() -> sa.Select[*tuple[Any, ...]]:
 
 def _own_results(rebuild: sa.Row[Any], *, told: bool) -> sa.ColumnElement[bool]:
     """The results of a rebuild's subject in other rebuilds; ``told`` as in ``verdicts_before``."""
-    return builds.c.rebuild.in_(
-        sa.select(rebuilds.c.id).where(
-            of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
-            rebuilds.c.id != rebuild.id,
-            _in_nights(told=told),
-        )
-    ) & sa.and_(IS_RESULT)
+    return sa.and_(
+        of_subject(Subject(rebuild.package, rebuild.series, rebuild.architecture), rebuild.variant),
+        rebuilds.c.id != rebuild.id,
+        _in_nights(told=told),
+        IS_RESULT,
+    )
 
 
 def _newest(query: sa.Select[*tuple[Any, ...]], limit: int) -> sa.Select[*tuple[Any, ...]]:
